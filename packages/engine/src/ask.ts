@@ -1,0 +1,148 @@
+import type { ModelId, ProviderId } from '@mesh/catalog/catalog.ts'
+
+/** A value that came from, or goes to, JSON. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
+export type JsonObject = { readonly [key: string]: Json }
+
+/**
+ * What a caller asked for, whatever the shape in which it came: the one form that every protocol encodes.
+ * It holds content, so nothing of it is ever logged, stored or put in an error message.
+ */
+export interface Ask {
+  readonly messages: readonly Message[]
+  readonly tools: readonly Tool[]
+  readonly toolChoice?: ToolChoice
+  readonly parallelToolCalls?: boolean
+  readonly responseFormat?: ResponseFormat
+  readonly reasoning?: ReasoningRequest
+  /** The caller's bound on everything that comes out, hidden reasoning included. */
+  readonly maxOutputTokens?: number
+  readonly temperature?: number
+  readonly topP?: number
+  readonly topK?: number
+  readonly stop: readonly string[]
+  /** How many answers; each is held and charged. */
+  readonly choices: number
+  /** Parameters with no cross-protocol meaning (`seed`, `logit_bias`, …), under their OpenAI chat names. */
+  readonly extras: JsonObject
+  /** A stable, non-reversible stand-in for the caller's end user. The caller's own string never leaves. */
+  readonly endUserHmac?: string
+  readonly stream: boolean
+  /** The caller wants usage in a chunk of its own (`stream_options.include_usage`). */
+  readonly usageChunk: boolean
+}
+
+export type Message =
+  | { readonly role: 'system' | 'developer'; readonly parts: readonly TextPart[] }
+  | { readonly role: 'user'; readonly parts: readonly InputPart[]; readonly name?: string }
+  | {
+      readonly role: 'assistant'
+      readonly parts: readonly TextPart[]
+      readonly toolCalls: readonly ToolCall[]
+      readonly reasoning: readonly ReasoningBlock[]
+      readonly refusal?: string
+    }
+  | { readonly role: 'tool'; readonly toolCallId: string; readonly parts: readonly InputPart[] }
+
+/** Marks the end of a prefix that the provider should cache, where it takes such marks. */
+export interface CacheMark {
+  readonly ttl: '5m' | '1h'
+}
+
+export interface TextPart {
+  readonly type: 'text'
+  readonly text: string
+  readonly cache?: CacheMark
+}
+
+export type InputPart =
+  | TextPart
+  | {
+      readonly type: 'image'
+      readonly source: MediaSource
+      readonly detail?: 'auto' | 'low' | 'high'
+      readonly cache?: CacheMark
+    }
+  | { readonly type: 'file'; readonly source: MediaSource; readonly filename?: string; readonly cache?: CacheMark }
+  | { readonly type: 'audio'; readonly format: 'wav' | 'mp3'; readonly base64: string }
+
+export type MediaSource =
+  | { readonly kind: 'url'; readonly url: string }
+  | { readonly kind: 'base64'; readonly mediaType: string; readonly base64: string }
+
+export interface Tool {
+  readonly name: string
+  readonly description?: string
+  /** JSON Schema, passed on with its own key order: prompt caches depend on the bytes. */
+  readonly parameters?: JsonObject
+  readonly strict?: boolean
+  readonly cache?: CacheMark
+}
+
+export type ToolChoice = 'auto' | 'none' | 'required' | { readonly name: string }
+
+export interface ToolCall {
+  readonly id: string
+  readonly name: string
+  /** The arguments as the model wrote them: a JSON text, not always a valid one. */
+  readonly arguments: string
+}
+
+export type ResponseFormat =
+  | { readonly type: 'text' }
+  | { readonly type: 'json_object' }
+  | { readonly type: 'json_schema'; readonly name: string; readonly schema: JsonObject; readonly strict?: boolean }
+
+export interface ReasoningRequest {
+  readonly effort?: 'none' | 'minimal' | 'low' | 'medium' | 'high' | 'xhigh' | 'max'
+  readonly maxTokens?: number
+  /** Reason, but leave the reasoning out of the answer. It is paid for all the same. */
+  readonly exclude?: boolean
+}
+
+/** A block of a model's own reasoning, kept so that it can be given back to it in the next turn. */
+export interface ReasoningBlock {
+  readonly text: string
+  /** The provider's proof that the block is its own; such a block returns only to the protocol that made it. */
+  readonly signature?: string
+  /** Reasoning that the provider shows in encrypted form only. */
+  readonly redacted?: string
+}
+
+/** How a caller wants a call routed. It never holds content, so a plan is the same for a sealed call. */
+export interface RouteRequest {
+  /** Model ids as the caller wrote them, the first choice first. */
+  readonly models: readonly string[]
+  readonly allowFallbacks: boolean
+  readonly order: readonly ProviderId[]
+  readonly only: readonly ProviderId[]
+  readonly ignore: readonly ProviderId[]
+  readonly requireParameters: boolean
+  /** USD per million tokens, as pico-USD per token. */
+  readonly maxInputPricePico?: bigint
+  readonly maxOutputPricePico?: bigint
+  readonly denyDataCollection: boolean
+  readonly zeroDataRetention: boolean
+  readonly sessionId?: string
+}
+
+/** What a plan needs to know of an ask: its shape and size, not its content. */
+export interface AskShape {
+  readonly inputTokensBound: InputBound
+  readonly maxOutputTokens?: number
+  readonly choices: number
+  readonly modalities: { readonly image: boolean; readonly file: boolean; readonly audio: boolean }
+  /** Parameter names in the catalogue's vocabulary (`tools`, `response_format.json_schema`, …). */
+  readonly parameters: readonly string[]
+}
+
+/** An upper bound on input tokens, before it is known which model will count them. */
+export interface InputBound {
+  /** UTF-8 bytes of all text plus a constant a message: a hard bound for byte-level tokenizers. */
+  readonly textTokens: number
+  readonly images: number
+  readonly files: number
+  readonly audioSeconds: number
+}
+
+export type { ModelId, ProviderId }

@@ -1,0 +1,43 @@
+import type { Endpoint } from '@mesh/catalog/catalog.ts'
+import type { Ask } from './ask.ts'
+import type { Failure } from './failure.ts'
+import type { StreamEvent } from './stream-event.ts'
+
+/**
+ * A provider's wire format as three pure functions. It knows nothing of HTTP clients, keys, prices or MESH's own API.
+ * A provider's quirks are rows in `quirks.ts`, not branches here.
+ */
+export interface Protocol {
+  encode(ask: Ask, endpoint: Endpoint, options: EncodeOptions): EncodedRequest
+  /** A fresh decoder for one answer. */
+  decoder(stream: boolean): Decoder
+  /** Reads a non-2xx answer. `body` is at most `classifiedBytesMax` long and is never passed on. */
+  classify(status: number, headers: ResponseHeaders, body: string): Failure
+}
+
+export interface EncodeOptions {
+  /** Whether the upstream is asked to stream; not always what the caller asked for. */
+  readonly stream: boolean
+  /** The output cap to send, in tokens; absent where the hold is extended as the answer grows. */
+  readonly outputTokensCap?: number
+}
+
+export interface EncodedRequest {
+  /** Below the provider's base URL, as in `/chat/completions`. */
+  readonly path: string
+  /** Without credentials: those are added by the transport. */
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
+  /** Parameters of the ask that this endpoint does not take, in the caller's vocabulary. */
+  readonly droppedParameters: readonly string[]
+}
+
+export interface Decoder {
+  /** Takes the next bytes, split anywhere, and returns what they complete. Never throws: bad bytes are a `failure`. */
+  push(bytes: Uint8Array): readonly StreamEvent[]
+  /** The connection ended cleanly. */
+  end(): readonly StreamEvent[]
+}
+
+/** Lower-case names, as undici gives them. */
+export type ResponseHeaders = Readonly<Record<string, string | readonly string[] | undefined>>
