@@ -1,0 +1,210 @@
+import { readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import type { Catalog, ProviderId } from '@mesh/catalog/catalog.ts'
+import { LOG_LEVELS, type LogLevel } from './log.ts'
+import { type Policy, readPolicy } from './policy.ts'
+import { Sensitive } from './sensitive.ts'
+import { StartupError } from './storage/startup-error.ts'
+
+/** Everything that an operator can set, read once at start. The environment is not read anywhere else. */
+export interface Settings {
+  readonly port: number
+  readonly host: string
+  readonly home: string
+  readonly databaseUrl?: Sensitive<string>
+  readonly postgresBin?: string
+  readonly signingKeyFile?: string
+  readonly adminKey?: Sensitive<string>
+  readonly publicUrl: string
+  readonly logLevel: LogLevel
+  readonly policy: Policy
+  /** Credentials by provider; a provider without one serves test keys only. */
+  readonly credentials: ReadonlyMap<ProviderId, Sensitive<string>>
+  readonly baseUrls: ReadonlyMap<ProviderId, string>
+  readonly warnings: readonly string[]
+}
+
+interface Variable {
+  readonly name: string
+  readonly meaning: string
+  readonly default?: string
+  readonly secret?: true
+}
+
+/** The variables that are not per provider. The settings page is made from this table. */
+export const VARIABLES = [
+  { name: 'PORT', meaning: 'The port for API and documents; 0 takes any free one.', default: '8787' },
+  { name: 'HOST', meaning: 'The address to listen on.', default: '127.0.0.1' },
+  {
+    name: 'MESH_HOME',
+    meaning: 'Data folder of the embedded default: database, signing key, first admin key.',
+    default: '.mesh in the project',
+  },
+  {
+    name: 'DATABASE_URL',
+    meaning: 'A PostgreSQL of version 15 or newer in place of the embedded one. Needs MESH_SIGNING_KEY_FILE.',
+    secret: true,
+  },
+  {
+    name: 'MESH_POSTGRES_BIN',
+    meaning: 'A folder with initdb and postgres 18, in place of the packaged ones.',
+  },
+  { name: 'MESH_SIGNING_KEY_FILE', meaning: 'Ed25519 private key (PKCS #8 PEM) that signs receipts.' },
+  { name: 'MESH_ADMIN_KEY', meaning: 'First operator key, 32 characters or more.', secret: true },
+  {
+    name: 'MESH_PUBLIC_URL',
+    meaning: 'The origin by which people reach MESH.',
+    default: 'http://localhost:PORT',
+  },
+  { name: 'MESH_SETTINGS', meaning: "A JSON file with the operator's policy; see docs/settings.md." },
+  { name: 'MESH_LOG_LEVEL', meaning: `One of ${LOG_LEVELS.join(', ')}.`, default: 'info' },
+] as const satisfies readonly Variable[]
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/**
+ * Reads the environment and the policy file.
+ * @throws StartupError with one plain sentence when a value cannot be used.
+ */
+export function readSettings(environment: Environment, projectFolder: string, catalog: Catalog): Settings {
+  const warnings: string[] = []
+  const read = (name: string): string | undefined => readVariable(environment, name)
+  const port = readPort(read('PORT'))
+  const home = resolve(projectFolder, read('MESH_HOME') ?? '.mesh')
+  const databaseUrl = read('DATABASE_URL')
+  const signingKeyFile = read('MESH_SIGNING_KEY_FILE')
+  if (databaseUrl !== undefined && signingKeyFile === undefined) {
+    throw new StartupError(
+      'DATABASE_URL is set, so MESH_SIGNING_KEY_FILE must be set too: routers that share books must sign receipts with one key.',
+    )
+  }
+  const adminKey = read('MESH_ADMIN_KEY')
+  if (adminKey !== undefined && adminKey.length < 32) {
+    throw new StartupError('MESH_ADMIN_KEY is too short: use 32 characters or more.')
+  }
+  const postgresBin = read('MESH_POSTGRES_BIN')
+  warnings.push(...unknownVariables(environment, catalog))
+  return {
+    port,
+    host: read('HOST') ?? '127.0.0.1',
+    home,
+    ...(databaseUrl === undefined ? {} : { databaseUrl: new Sensitive(databaseUrl) }),
+    ...(postgresBin === undefined ? {} : { postgresBin }),
+    ...(signingKeyFile === undefined ? {} : { signingKeyFile: resolve(projectFolder, signingKeyFile) }),
+    ...(adminKey === undefined ? {} : { adminKey: new Sensitive(adminKey) }),
+    publicUrl: readOrigin(read('MESH_PUBLIC_URL'), 'MESH_PUBLIC_URL') ?? '',
+    logLevel: readLogLevel(read('MESH_LOG_LEVEL')),
+    policy: readPolicy(read('MESH_SETTINGS'), projectFolder),
+    credentials: readCredentials(read, catalog, warnings),
+    baseUrls: readBaseUrls(read, catalog),
+    warnings,
+  }
+}
+
+/** `anthropic` → `MESH_ANTHROPIC_BASE_URL`: prefixed, for clients use `OPENAI_BASE_URL` to point at MESH itself. */
+export function baseUrlVariable(provider: ProviderId): string {
+  return `MESH_${provider.toUpperCase().replaceAll('-', '_')}_BASE_URL`
+}
+
+/** The folder of the embedded default's own files. */
+export function homeFile(settings: Pick<Settings, 'home'>, name: string): string {
+  return join(settings.home, name)
+}
+
+function readVariable(environment: Environment, name: string): string | undefined {
+  const direct = environment[name]
+  if (direct !== undefined && direct !== '') return direct
+  const file = environment[`${name}_FILE`]
+  if (file === undefined || file === '') return undefined
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch {
+    throw new StartupError(`The file named by ${name}_FILE cannot be read.`)
+  }
+}
+
+function readPort(text: string | undefined): number {
+  const port = Number(text ?? '8787')
+  if (Number.isInteger(port) && port >= 0 && port <= 65_535) return port
+  throw new StartupError('PORT must be a whole number from 0 to 65535.')
+}
+
+function readLogLevel(text: string | undefined): LogLevel {
+  const level = LOG_LEVELS.find((known) => known === (text ?? 'info'))
+  if (level) return level
+  throw new StartupError(`MESH_LOG_LEVEL must be one of ${LOG_LEVELS.join(', ')}.`)
+}
+
+function readOrigin(text: string | undefined, name: string): string | undefined {
+  if (text === undefined) return undefined
+  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol)) {
+    throw new StartupError(`${name} must be an http or https URL.`)
+  }
+  return text.replace(/\/+$/, '')
+}
+
+function readCredentials(
+  read: (name: string) => string | undefined,
+  catalog: Catalog,
+  warnings: string[],
+): Map<ProviderId, Sensitive<string>> {
+  const credentials = new Map<ProviderId, Sensitive<string>>()
+  for (const { id, credentialVariable } of catalog.providers) {
+    const value = read(credentialVariable)
+    if (value === undefined) continue
+    if (/^mesh_(live|test)_/.test(value)) {
+      warnings.push(`${credentialVariable} holds a MESH key and is ignored: it wants the provider's own.`)
+      continue
+    }
+    if (!/^[\x21-\x7e]+$/.test(value)) {
+      throw new StartupError(`${credentialVariable} holds characters that no HTTP header can carry.`)
+    }
+    credentials.set(id, new Sensitive(value))
+  }
+  return credentials
+}
+
+function readBaseUrls(read: (name: string) => string | undefined, catalog: Catalog): Map<ProviderId, string> {
+  const baseUrls = new Map<ProviderId, string>()
+  for (const { id } of catalog.providers) {
+    const name = baseUrlVariable(id)
+    const value = readOrigin(read(name), name)
+    if (value !== undefined) baseUrls.set(id, value)
+  }
+  return baseUrls
+}
+
+function unknownVariables(environment: Environment, catalog: Catalog): string[] {
+  const known = [
+    ...VARIABLES.map(({ name }) => name as string),
+    ...catalog.providers.map(({ id }) => baseUrlVariable(id)),
+  ].flatMap((name) => [name, `${name}_FILE`])
+  return Object.keys(environment)
+    .filter((name) => name.startsWith('MESH_') && !name.startsWith('MESH_TEST_') && !known.includes(name))
+    .map((name) => `${printable(name)} is not a setting of MESH; did you mean ${nearest(name, known)}?`)
+}
+
+function printable(name: string): string {
+  return name.replace(/[^A-Z0-9_]/gi, '?').slice(0, 64)
+}
+
+function nearest(name: string, known: readonly string[]): string {
+  const distances = known.map((candidate) => ({
+    candidate,
+    distance: editDistance(name.slice(0, 64), candidate),
+  }))
+  return distances.reduce((best, next) => (next.distance < best.distance ? next : best)).candidate
+}
+
+function editDistance(from: string, to: string): number {
+  let previous = Array.from({ length: to.length + 1 }, (_, column) => column)
+  for (let row = 1; row <= from.length; row++) {
+    const current = [row]
+    for (let column = 1; column <= to.length; column++) {
+      const substitution = (previous[column - 1] ?? 0) + (from[row - 1] === to[column - 1] ? 0 : 1)
+      current.push(Math.min(substitution, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1))
+    }
+    previous = current
+  }
+  return previous[to.length] ?? 0
+}
