@@ -14,7 +14,7 @@ export async function publishPriceList(
   policy: Policy,
 ): Promise<PriceList> {
   const list = createPriceList(catalog, policy.pricing, (text) =>
-    createHash('sha256').update(text).digest('hex').slice(0, 16),
+    createHash('sha256').update(text).digest('hex').slice(0, 32),
   )
   await database.query
     .insertInto('price_lists')

@@ -21,6 +21,8 @@ export interface Settings {
   /** Credentials by provider; a provider without one serves test keys only. */
   readonly credentials: ReadonlyMap<ProviderId, Sensitive<string>>
   readonly baseUrls: ReadonlyMap<ProviderId, string>
+  /** The way out to live providers, where it is not direct. */
+  readonly proxy?: { readonly httpsProxy: string; readonly noProxy: string }
   readonly warnings: readonly string[]
 }
 
@@ -57,6 +59,8 @@ export const VARIABLES = [
     default: 'http://localhost:PORT',
   },
   { name: 'MESH_SETTINGS', meaning: "A JSON file with the operator's policy; see docs/settings.md." },
+  { name: 'HTTPS_PROXY', meaning: 'A proxy through which live providers are reached.' },
+  { name: 'NO_PROXY', meaning: 'Hosts that are reached without the proxy.' },
   { name: 'MESH_LOG_LEVEL', meaning: `One of ${LOG_LEVELS.join(', ')}.`, default: 'info' },
 ] as const satisfies readonly Variable[]
 
@@ -83,6 +87,7 @@ export function readSettings(environment: Environment, projectFolder: string, ca
     throw new StartupError('MESH_ADMIN_KEY is too short: use 32 characters or more.')
   }
   const postgresBin = read('MESH_POSTGRES_BIN')
+  const httpsProxy = readOrigin(read('HTTPS_PROXY') ?? read('https_proxy'), 'HTTPS_PROXY')
   warnings.push(...unknownVariables(environment, catalog))
   return {
     port,
@@ -92,7 +97,10 @@ export function readSettings(environment: Environment, projectFolder: string, ca
     ...(postgresBin === undefined ? {} : { postgresBin }),
     ...(signingKeyFile === undefined ? {} : { signingKeyFile: resolve(projectFolder, signingKeyFile) }),
     ...(adminKey === undefined ? {} : { adminKey: new Sensitive(adminKey) }),
-    publicUrl: readOrigin(read('MESH_PUBLIC_URL'), 'MESH_PUBLIC_URL') ?? '',
+    publicUrl: readOrigin(read('MESH_PUBLIC_URL'), 'MESH_PUBLIC_URL') ?? `http://localhost:${port}`,
+    ...(httpsProxy === undefined
+      ? {}
+      : { proxy: { httpsProxy, noProxy: read('NO_PROXY') ?? read('no_proxy') ?? '' } }),
     logLevel: readLogLevel(read('MESH_LOG_LEVEL')),
     policy: readPolicy(read('MESH_SETTINGS'), projectFolder),
     credentials: readCredentials(read, catalog, warnings),

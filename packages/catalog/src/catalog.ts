@@ -7,7 +7,8 @@ export type ProviderId = string
 /** `mesh/claude-sonnet-4.5@anthropic`: one model at one provider. The last key of every ordering. */
 export type EndpointId = `${ModelId}@${ProviderId}`
 
-export type Modality = 'text' | 'image' | 'audio' | 'video' | 'file' | 'embedding'
+/** What goes in or comes out. Embedding models answer with `embedding`, rerankers with `score`. */
+export type Modality = 'text' | 'image' | 'audio' | 'video' | 'file' | 'embedding' | 'score'
 
 /** The wire formats that endpoints speak. Which of them this build can speak is the engine's to say. */
 export type ProtocolName =
@@ -28,6 +29,13 @@ export interface DataPolicy {
   readonly training: 'no' | 'yes' | 'unknown'
 }
 
+/** Attested confidential hardware that an endpoint runs in. Where there is none, its host can read what it is sent. */
+export interface ConfidentialHost {
+  readonly platform: 'nearai' | 'tinfoil'
+  /** Whether it takes bodies that are sealed to the enclave, so that nobody on the way can read them. */
+  readonly sealedBodies: boolean | 'unknown'
+}
+
 /** How a model can be told to think, as its endpoint publishes it. */
 export type ReasoningOption =
   | { readonly type: 'effort'; readonly values: readonly string[] }
@@ -42,6 +50,7 @@ export interface Endpoint {
   readonly upstreamModel: string
   readonly protocol: ProtocolName
   readonly contextTokens: number
+  /** 0 where nothing is generated: embeddings and reranking. */
   readonly outputTokensMax: number
   readonly inputModalities: readonly Modality[]
   /** Parameters that the endpoint takes as they are, and those that MESH emulates there. */
@@ -53,6 +62,7 @@ export interface Endpoint {
   /** Whether the provider stops billing when the connection is dropped; unknown counts as no. */
   readonly cancelStopsBilling: boolean
   readonly dataPolicy: DataPolicy
+  readonly confidential?: ConfidentialHost
 }
 
 export interface Model {
@@ -61,6 +71,9 @@ export interface Model {
   readonly vendor: string
   readonly kind: 'chat' | 'embedding' | 'rerank'
   readonly releaseDate: string
+  /** `2025-07` or `2025-07-31`, as the vendor states it; absent where it does not. */
+  readonly knowledgeCutoff?: string
+  readonly openWeights?: boolean
   readonly contextTokens: number
   readonly outputTokensMax: number
   readonly inputModalities: readonly Modality[]

@@ -1,4 +1,4 @@
-import { type PicoUsd, type NanoUsd, roundUpToNano } from './money.ts'
+import { type NanoUsd, type PicoUsd, roundUpToNano } from './money.ts'
 import { BUCKET_NAMES, inputTokens, type TokenBuckets } from './token-buckets.ts'
 
 /** What one token of each bucket costs, in pico-USD. */
@@ -33,7 +33,9 @@ export function ratesFor(schedule: PriceSchedule, inputTokenCount: number, dispa
   }
   if (chosen) return chosen.rates
   const minute = dispatchedAt.getUTCHours() * 60 + dispatchedAt.getUTCMinutes()
-  const window = schedule.windows.find(({ fromMinute, untilMinute }) => minute >= fromMinute && minute < untilMinute)
+  const window = schedule.windows.find(
+    ({ fromMinute, untilMinute }) => minute >= fromMinute && minute < untilMinute,
+  )
   return window?.rates ?? schedule.rates
 }
 

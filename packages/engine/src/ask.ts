@@ -63,7 +63,12 @@ export type InputPart =
       readonly detail?: 'auto' | 'low' | 'high'
       readonly cache?: CacheMark
     }
-  | { readonly type: 'file'; readonly source: MediaSource; readonly filename?: string; readonly cache?: CacheMark }
+  | {
+      readonly type: 'file'
+      readonly source: MediaSource
+      readonly filename?: string
+      readonly cache?: CacheMark
+    }
   | { readonly type: 'audio'; readonly format: 'wav' | 'mp3'; readonly base64: string }
 
 export type MediaSource =
@@ -91,7 +96,13 @@ export interface ToolCall {
 export type ResponseFormat =
   | { readonly type: 'text' }
   | { readonly type: 'json_object' }
-  | { readonly type: 'json_schema'; readonly name: string; readonly schema: JsonObject; readonly strict?: boolean }
+  | {
+      readonly type: 'json_schema'
+      readonly name: string
+      readonly description?: string
+      readonly schema: JsonObject
+      readonly strict?: boolean
+    }
 
 export interface ReasoningRequest {
   readonly effort?: 'none' | 'minimal' | 'low' | 'medium' | 'high' | 'xhigh' | 'max'
@@ -107,6 +118,8 @@ export interface ReasoningBlock {
   readonly signature?: string
   /** Reasoning that the provider shows in encrypted form only. */
   readonly redacted?: string
+  /** Whose form of block it is (`anthropic-claude-v1`), as it was given out; absent where it is not known. */
+  readonly format?: string
 }
 
 /** How a caller wants a call routed. It never holds content, so a plan is the same for a sealed call. */
@@ -118,12 +131,24 @@ export interface RouteRequest {
   readonly only: readonly ProviderId[]
   readonly ignore: readonly ProviderId[]
   readonly requireParameters: boolean
+  /** How the endpoints of one model are ordered, where the caller does not want the mode's own order. */
+  readonly sort?: 'price' | 'throughput' | 'latency'
   /** USD per million tokens, as pico-USD per token. */
   readonly maxInputPricePico?: bigint
   readonly maxOutputPricePico?: bigint
   readonly denyDataCollection: boolean
   readonly zeroDataRetention: boolean
   readonly sessionId?: string
+}
+
+export type PrivacyClass = 'standard' | 'protected' | 'private_gateway' | 'confidential'
+
+/** How a caller wants a call to travel (`mode`) and below which class it must not run (`minClass`). */
+export interface PrivacyRequest {
+  readonly mode: 'standard' | 'protected' | 'mesh'
+  readonly minClass?: PrivacyClass
+  /** How the records of a sealed stream are padded. It has no effect on a call in the clear. */
+  readonly padding: 'off' | 'bucket' | 'fixed'
 }
 
 /** What a plan needs to know of an ask: its shape and size, not its content. */

@@ -1,5 +1,16 @@
-import type { Endpoint, EndpointId, ModelId } from '@mesh/catalog/catalog.ts'
-import type { PriceSchedule } from '@mesh/catalog/price.ts'
+import type {
+  Catalog,
+  Endpoint,
+  EndpointId,
+  ModelId,
+  ProtocolName,
+  ProviderId,
+} from '@mesh/catalog/catalog.ts'
+import type { PicoUsd } from '@mesh/catalog/money.ts'
+import { costPico, type PriceSchedule, type Rates, ratesFor } from '@mesh/catalog/price.ts'
+import { EMPTY_BUCKETS } from '@mesh/catalog/token-buckets.ts'
+import type { AskShape, InputBound, PrivacyClass, RouteRequest } from './ask.ts'
+import { classInTheClear, keepsNothing, mayTrain, reaches } from './privacy-class.ts'
 
 /** Why an endpoint is not in a plan. The order is the order in which the filters run. */
 export type ExcludedBy =
@@ -33,4 +44,200 @@ export interface Plan {
   readonly models: readonly ModelId[]
   /** The name of the state that the plan was made from, so that it can be replayed. */
   readonly snapshot: string
+}
+
+/** What key, project, account and operator allow, already merged: the strictest of each. */
+export interface PlanPolicy {
+  readonly allowedModels?: ReadonlySet<ModelId>
+  readonly allowedProviders?: ReadonlySet<ProviderId>
+  /** The highest of all floors, the request's own included. */
+  readonly minimumPrivacyClass?: PrivacyClass
+  readonly livemode: boolean
+}
+
+/** The state that a plan is made from. It is named, so that anyone can make the same plan again. */
+export interface PlanSnapshot {
+  readonly id: string
+  readonly catalog: Catalog
+  readonly sellPrices: ReadonlyMap<EndpointId, PriceSchedule>
+  readonly protocolBuilt: (name: ProtocolName) => boolean
+  /** Providers that have a credential for live calls. Test calls need none: the simulators have their own. */
+  readonly credentials: ReadonlySet<ProviderId>
+  readonly enabledProviders: ReadonlySet<ProviderId>
+}
+
+export interface PlanInput {
+  /** The models that were asked for, resolved, the first choice first. Duplicates are dropped. */
+  readonly models: readonly ModelId[]
+  readonly shape: AskShape
+  readonly route: RouteRequest
+  readonly policy: PlanPolicy
+  readonly snapshot: PlanSnapshot
+  /** The hard bound on a call's input tokens at an endpoint (`input-bound.ts`). */
+  readonly inputTokensMax: (bound: InputBound, endpoint: Endpoint) => number
+}
+
+/** The output at which endpoints are compared by price, where the caller allows that much. */
+const COMPARED_OUTPUT_TOKENS = 512
+/**
+ * The input bound counts a token a byte, which would refuse prompts that fit. An endpoint is left out only where the
+ * text is too long even at this many bytes a token; where it is closer than that, the provider is the judge.
+ */
+const BYTES_PER_TOKEN_AT_MOST = 8
+
+/**
+ * Decides who may serve a call, and in which order. Pure and deterministic: the same input gives the same plan, in
+ * whatever order the catalogue lists its models and endpoints, and it never reads content.
+ *
+ * Hard filters run in the order of `ExcludedBy`; each endpoint that is removed carries the first word that applies.
+ * Then the caller's order of models rules; within a model the caller's order of providers; then the expected price,
+ * lowest first; then the endpoint's id. Without fallbacks only the first candidate stays.
+ */
+export function plan(input: PlanInput): Plan {
+  const models = [...new Set(input.models)]
+  const candidates: Candidate[] = []
+  const excluded: Plan['excluded'][number][] = []
+  for (const model of models) {
+    const ofModel: Candidate[] = []
+    for (const endpoint of endpointsOf(input.snapshot.catalog, model)) {
+      const candidate = candidateAt(endpoint, input)
+      const by = excludedBy(candidate, input)
+      if (by) excluded.push({ endpoint: endpoint.id, by })
+      else ofModel.push(candidate)
+    }
+    candidates.push(...ordered(ofModel, input))
+  }
+  return {
+    candidates: input.route.allowFallbacks ? candidates : candidates.slice(0, 1),
+    excluded,
+    models,
+    snapshot: input.snapshot.id,
+  }
+}
+
+/** A model's endpoints by id, so that the catalogue's own order cannot matter. */
+function endpointsOf(catalog: Catalog, id: ModelId): Endpoint[] {
+  const model = catalog.models.find((each) => each.id === id)
+  return [...(model?.endpoints ?? [])].sort((a, b) => compareIds(a.id, b.id))
+}
+
+function candidateAt(endpoint: Endpoint, { snapshot, shape, inputTokensMax }: PlanInput): Candidate {
+  const sellPrices = snapshot.sellPrices.get(endpoint.id)
+  if (!sellPrices) throw new Error(`the price list has no price for ${endpoint.id}`)
+  return { endpoint, sellPrices, inputTokensMax: inputTokensMax(shape.inputTokensBound, endpoint) }
+}
+
+type Filter = readonly [ExcludedBy, (candidate: Candidate, input: PlanInput) => boolean]
+
+/** Each filter says whether it removes a candidate. */
+const FILTERS: readonly Filter[] = [
+  ['protocol_not_built', ({ endpoint }, { snapshot }) => !snapshot.protocolBuilt(endpoint.protocol)],
+  [
+    'credential_missing',
+    ({ endpoint }, { snapshot, policy }) => policy.livemode && !snapshot.credentials.has(endpoint.provider),
+  ],
+  ['provider_disabled', ({ endpoint }, { snapshot }) => !snapshot.enabledProviders.has(endpoint.provider)],
+  ['allowed_models', ({ endpoint }, { policy }) => policy.allowedModels?.has(endpoint.model) === false],
+  [
+    'allowed_providers',
+    ({ endpoint }, { policy }) => policy.allowedProviders?.has(endpoint.provider) === false,
+  ],
+  [
+    'privacy_class',
+    ({ endpoint }, { policy }) =>
+      !reaches(classInTheClear(endpoint, policy.livemode), policy.minimumPrivacyClass ?? 'standard'),
+  ],
+  ['data_policy', againstDataPolicy],
+  [
+    'provider_only',
+    ({ endpoint }, { route }) => route.only.length > 0 && !route.only.includes(endpoint.provider),
+  ],
+  ['provider_ignore', ({ endpoint }, { route }) => route.ignore.includes(endpoint.provider)],
+  ['modality', lacksModality],
+  ['parameters', lacksParameters],
+  ['context_length', ({ endpoint }, { shape }) => fewestInputTokens(shape) > endpoint.contextTokens],
+  ['max_price', aboveMaxPrice],
+]
+
+function excludedBy(candidate: Candidate, input: PlanInput): ExcludedBy | undefined {
+  return FILTERS.find(([, removes]) => removes(candidate, input))?.[0]
+}
+
+function againstDataPolicy({ endpoint }: Candidate, { route, policy }: PlanInput): boolean {
+  if (route.zeroDataRetention && !keepsNothing(endpoint, policy.livemode)) return true
+  return route.denyDataCollection && mayTrain(endpoint, policy.livemode)
+}
+
+function lacksModality({ endpoint }: Candidate, { shape }: PlanInput): boolean {
+  const { image, file, audio } = shape.modalities
+  const takes = endpoint.inputModalities
+  return (
+    (image && !takes.includes('image')) ||
+    (file && !takes.includes('file')) ||
+    (audio && !takes.includes('audio'))
+  )
+}
+
+function lacksParameters({ endpoint }: Candidate, { shape, route }: PlanInput): boolean {
+  if (!route.requireParameters) return false
+  return shape.parameters.some(
+    (name) => !endpoint.supportedParameters.includes(name) && !endpoint.emulatedParameters.includes(name),
+  )
+}
+
+function fewestInputTokens(shape: AskShape): number {
+  return Math.floor(shape.inputTokensBound.textTokens / BYTES_PER_TOKEN_AT_MOST)
+}
+
+/** A caller's price cap holds whatever tier or hour the call falls in, so the dearest that it can reach counts. */
+function aboveMaxPrice({ sellPrices, inputTokensMax }: Candidate, { route }: PlanInput): boolean {
+  const { maxInputPricePico, maxOutputPricePico } = route
+  if (maxInputPricePico === undefined && maxOutputPricePico === undefined) return false
+  return reachableRates(sellPrices, inputTokensMax).some(
+    (rates) =>
+      (maxInputPricePico !== undefined && rates.input > maxInputPricePico) ||
+      (maxOutputPricePico !== undefined && rates.output > maxOutputPricePico),
+  )
+}
+
+function reachableRates({ rates, tiers, windows }: PriceSchedule, inputTokensMax: number): Rates[] {
+  const reachableTiers = tiers.filter((tier) => inputTokensMax > tier.aboveInputTokens)
+  return [rates, ...windows.map((window) => window.rates), ...reachableTiers.map((tier) => tier.rates)]
+}
+
+function ordered(candidates: readonly Candidate[], { route, shape }: PlanInput): Candidate[] {
+  const outputTokens = Math.min(shape.maxOutputTokens ?? COMPARED_OUTPUT_TOKENS, COMPARED_OUTPUT_TOKENS)
+  return candidates
+    .map((candidate) => ({
+      candidate,
+      preference: preferenceOf(candidate.endpoint.provider, route.order),
+      price: expectedPrice(candidate, outputTokens),
+    }))
+    .sort(
+      (a, b) =>
+        a.preference - b.preference ||
+        compareAmounts(a.price, b.price) ||
+        compareIds(a.candidate.endpoint.id, b.candidate.endpoint.id),
+    )
+    .map(({ candidate }) => candidate)
+}
+
+/** Providers that the caller did not name come after those that he did. */
+function preferenceOf(provider: ProviderId, order: readonly ProviderId[]): number {
+  const place = order.indexOf(provider)
+  return place === -1 ? order.length : place
+}
+
+/** Outside every time window: a plan knows no time of day, so that it can be made again. */
+function expectedPrice({ sellPrices, inputTokensMax }: Candidate, outputTokens: number): PicoUsd {
+  const rates = ratesFor({ ...sellPrices, windows: [] }, inputTokensMax, new Date(0))
+  return costPico({ ...EMPTY_BUCKETS, input: inputTokensMax, output: outputTokens }, rates)
+}
+
+function compareAmounts(a: PicoUsd, b: PicoUsd): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+function compareIds(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
 }

@@ -5,8 +5,11 @@ import type { FinishReason, UsageFlag } from './stream-event.ts'
 
 /** Where an answer goes: an HTTP response, or a sealing one. The engine does not know which. */
 export interface Sink {
-  /** Sends the status and headers of a stream. Called at most once, before the first `write`. */
-  head(served: Candidate): void
+  /**
+   * Sends the status and headers of a stream. Called at most once, before the first `write`. `served` is absent where
+   * a keep-alive must leave before it is known who will answer.
+   */
+  head(served?: Candidate): void
   /** Resolves when the sink can take more; rejects when the reader is gone or too slow. */
   write(bytes: Uint8Array | string): Promise<void>
 }

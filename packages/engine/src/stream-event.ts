@@ -26,7 +26,12 @@ export type StreamEvent =
       readonly id: string
       readonly name: string
     }
-  | { readonly type: 'tool-arguments'; readonly choice: number; readonly index: number; readonly fragment: string }
+  | {
+      readonly type: 'tool-arguments'
+      readonly choice: number
+      readonly index: number
+      readonly fragment: string
+    }
   | { readonly type: 'finish'; readonly choice: number; readonly reason: FinishReason }
   /** Usage as far as the upstream has told it; a later one replaces an earlier one. */
   | { readonly type: 'usage'; readonly usage: ReportedUsage }

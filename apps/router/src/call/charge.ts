@@ -1,5 +1,5 @@
-import { costNano, costPico, type PriceSchedule, type Rates, ratesFor } from '@mesh/catalog/price.ts'
 import { type NanoUsd, roundUpToNano } from '@mesh/catalog/money.ts'
+import { costNano, costPico, type Rates, ratesFor } from '@mesh/catalog/price.ts'
 import { inputTokens, outputTokens } from '@mesh/catalog/token-buckets.ts'
 import type { RunOutcome } from '@mesh/engine/run-outcome.ts'
 import type { BillingReason } from '../records/billing-reason.ts'
@@ -22,8 +22,6 @@ export interface Charge {
 export interface ChargeInput {
   readonly outcome: RunOutcome
   readonly heldNano: NanoUsd
-  /** List prices by endpoint: the price list named in the hold. */
-  readonly listPrices: (endpointId: string) => PriceSchedule
   readonly dispatchedAt: Date
 }
 
@@ -39,9 +37,12 @@ export function chargeFor(input: ChargeInput): Charge {
   if (!served) return free(billingReason, failedAttempts)
 
   const { buckets } = outcome.usage
-  const listNano = costNano(buckets, input.listPrices(served.endpoint.id), dispatchedAt)
+  const listNano = costNano(buckets, served.endpoint.prices, dispatchedAt)
   if (!PAID.has(billingReason)) {
-    return free(billingReason, [...failedAttempts, { provider: served.endpoint.provider, amountNano: listNano }])
+    return free(billingReason, [
+      ...failedAttempts,
+      { provider: served.endpoint.provider, amountNano: listNano },
+    ])
   }
   const rates = ratesFor(served.sellPrices, inputTokens(buckets), dispatchedAt)
   const priceNano = roundUpToNano(costPico(buckets, rates))
@@ -94,11 +95,11 @@ function free(billingReason: BillingReason, absorbed: Charge['absorbed']): Charg
  * An attempt whose end is uncertain may be billed to MESH though it answered nothing. How much is not known, so its
  * input bound is booked: too much rather than too little, and never to the customer.
  */
-function absorbedByFailedAttempts({ outcome, listPrices, dispatchedAt }: ChargeInput): Charge['absorbed'] {
+function absorbedByFailedAttempts({ outcome, dispatchedAt }: ChargeInput): Charge['absorbed'] {
   return outcome.attempts
     .filter((attempt) => attempt.outcome === 'uncertain' && attempt.candidate !== outcome.served)
     .map(({ candidate }) => {
-      const rates = ratesFor(listPrices(candidate.endpoint.id), candidate.inputTokensMax, dispatchedAt)
+      const rates = ratesFor(candidate.endpoint.prices, candidate.inputTokensMax, dispatchedAt)
       return {
         provider: candidate.endpoint.provider,
         amountNano: roundUpToNano(BigInt(candidate.inputTokensMax) * rates.input),

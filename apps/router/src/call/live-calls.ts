@@ -1,57 +1,82 @@
-import type { AccountId, CallId, KeyId } from '../ids.ts'
+import type { Caller } from '../accounts/caller.ts'
 import { MeshError } from '../errors.ts'
+import type { CallId, KeyId } from '../ids.ts'
 
-/** A call that runs on this router. */
-export interface LiveCall {
-  readonly callId: CallId
-  readonly accountId: AccountId
+/** A call that runs on this router. Disposing of it says that it has ended. */
+export interface LiveCall extends Disposable {
+  /**
+   * Aborted when the call has nobody to answer any more. The reason is a `MeshError` where MESH ends the call, and
+   * anything else where the caller left.
+   */
+  readonly signal: AbortSignal
+}
+
+interface Entry {
   readonly keyId: KeyId
   readonly abort: AbortController
 }
 
-/**
- * The calls that run on this router, so that a key's end can end them. The reason of an abort is a `MeshError`
- * where MESH ends the call; anything else means that the caller left.
- */
+/** The calls that run on this router, so that a key's end can end them, and a shutdown can wait for them. */
 export class LiveCalls {
-  readonly #calls = new Map<CallId, LiveCall>()
-  #idle: (() => void) | undefined
+  readonly #calls = new Map<CallId, Entry>()
+  readonly #countMax: number
+  #onIdle: (() => void) | undefined
+
+  constructor(countMax: number) {
+    this.#countMax = countMax
+  }
+
+  /** The keys of all running calls. */
+  get keyIds(): readonly KeyId[] {
+    return [...new Set([...this.#calls.values()].map(({ keyId }) => keyId))]
+  }
 
   get count(): number {
     return this.#calls.size
   }
 
-  add(call: LiveCall): void {
-    this.#calls.set(call.callId, call)
-  }
-
-  remove(callId: CallId): void {
-    this.#calls.delete(callId)
-    if (this.#calls.size === 0) this.#idle?.()
+  /** @throws MeshError `overloaded` where as many calls run as this router takes. */
+  begin(callId: CallId, caller: Caller, closed: AbortSignal): LiveCall {
+    if (this.#calls.size >= this.#countMax) {
+      throw new MeshError('overloaded', 'This router runs as many calls as it can. Send the request again.')
+    }
+    const abort = new AbortController()
+    const onClosed = (): void => abort.abort(closed.reason)
+    if (closed.aborted) onClosed()
+    else closed.addEventListener('abort', onClosed, { once: true })
+    this.#calls.set(callId, { keyId: caller.key.id, abort })
+    return {
+      signal: abort.signal,
+      [Symbol.dispose]: () => {
+        closed.removeEventListener('abort', onClosed)
+        this.#calls.delete(callId)
+        if (this.#calls.size === 0) this.#onIdle?.()
+      },
+    }
   }
 
   /** Ends every call of these keys with an error. */
   abortKeys(keyIds: readonly KeyId[]): void {
     const ended = new Set<KeyId>(keyIds)
-    for (const call of this.#calls.values()) {
-      if (!ended.has(call.keyId)) continue
-      call.abort.abort(new MeshError('key_revoked', 'This key was revoked while the call ran.', { retry: false }))
+    for (const { keyId, abort } of this.#calls.values()) {
+      if (ended.has(keyId))
+        abort.abort(new MeshError('key_revoked', 'This key was revoked while the call ran.'))
     }
   }
 
   /** Ends every call with an error: the last step of a drain that took too long. */
   abortAll(): void {
-    for (const call of this.#calls.values()) {
-      call.abort.abort(new MeshError('overloaded', 'This router is shutting down. Send the request again.', { retry: false }))
+    for (const { abort } of this.#calls.values()) {
+      abort.abort(new MeshError('overloaded', 'This router shut down while the call ran.', { retry: false }))
     }
   }
 
-  /** Resolves when no call is left, or after `timeoutMs`. */
+  /** Resolves to whether all calls had ended before `timeoutMs` had passed. */
   async drained(timeoutMs: number): Promise<boolean> {
     if (this.#calls.size === 0) return true
     const { promise, resolve } = Promise.withResolvers<boolean>()
     const timer = setTimeout(() => resolve(false), timeoutMs)
-    this.#idle = () => resolve(true)
+    this.#onIdle = () => resolve(true)
     const drained = await promise
     clearTimeout(timer)
     return drained

@@ -38,7 +38,15 @@ export async function listLedgerRows(
   return await query.orderBy('id', 'desc').limit(page.limit).execute()
 }
 
-const CSV_COLUMNS = ['id', 'createdAt', 'type', 'amountUsd', 'balanceAfterUsd', 'requestId', 'reason'] as const
+const CSV_COLUMNS = [
+  'id',
+  'createdAt',
+  'type',
+  'amountUsd',
+  'balanceAfterUsd',
+  'requestId',
+  'reason',
+] as const
 
 /** The page as CSV (RFC 4180). */
 export function ledgerCsv(rows: readonly LedgerRow[]): string {

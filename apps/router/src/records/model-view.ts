@@ -1,7 +1,7 @@
 import type { Endpoint, Model, ProtocolName } from '@mesh/catalog/catalog.ts'
 import { formatPricePerMillion, type PicoUsd } from '@mesh/catalog/money.ts'
-import type { PriceList } from '@mesh/catalog/price-list.ts'
 import type { Rates } from '@mesh/catalog/price.ts'
+import type { PriceList } from '@mesh/catalog/price-list.ts'
 
 export interface ModelViewContext {
   readonly prices: PriceList

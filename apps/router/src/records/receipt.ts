@@ -2,9 +2,9 @@ import type { EndpointId } from '@mesh/catalog/catalog.ts'
 import { formatPricePerMillion, formatUsd, type NanoUsd } from '@mesh/catalog/money.ts'
 import type { Rates } from '@mesh/catalog/price.ts'
 import { BUCKET_NAMES, type TokenBuckets } from '@mesh/catalog/token-buckets.ts'
+import type { CallId, ReceiptId } from '../ids.ts'
 import { siblingId } from '../ids.ts'
 import type { CallEvent, Payer } from '../ledger/books.ts'
-import type { CallId, ReceiptId } from '../ids.ts'
 import type { SigningKey } from './signing-key.ts'
 
 /** What a receipt is made from. Everything in it is metadata; content has no place in it. */
@@ -62,7 +62,15 @@ export function receiptPayload(facts: ReceiptFacts): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(claimsOf(facts)))
 }
 
-function claimsOf({ issuer, callId, payer, event, rates, totalNano, upstreamNano }: ReceiptFacts): ReceiptClaims {
+function claimsOf({
+  issuer,
+  callId,
+  payer,
+  event,
+  rates,
+  totalNano,
+  upstreamNano,
+}: ReceiptFacts): ReceiptClaims {
   return {
     version: 1,
     issuer,
@@ -106,7 +114,10 @@ export function signingInput(keyId: string, payload: Uint8Array): string {
 }
 
 /** Signs a receipt's bytes: a compact JWS with `alg` Ed25519 (RFC 9864). */
-export function signReceipt(payload: Uint8Array, key: SigningKey): { readonly signature: Buffer; readonly jws: string } {
+export function signReceipt(
+  payload: Uint8Array,
+  key: SigningKey,
+): { readonly signature: Buffer; readonly jws: string } {
   const input = signingInput(key.keyId, payload)
   const signature = key.sign(Buffer.from(input))
   return { signature, jws: `${input}.${signature.toString('base64url')}` }

@@ -3,8 +3,8 @@ import type { ReceiptId } from '../ids.ts'
 import type { Database } from '../storage/database.ts'
 import type { ReceiptsTable } from '../storage/tables.ts'
 import type { Reader } from './events.ts'
-import { signReceipt, signingInput } from './receipt.ts'
-import type { PublicJwk, SigningKey } from './signing-key.ts'
+import { signingInput, signReceipt } from './receipt.ts'
+import type { SigningKey } from './signing-key.ts'
 
 type ReceiptRow = Selectable<ReceiptsTable>
 
@@ -51,8 +51,15 @@ export async function findReceipt(
  * Signs a receipt the first time that it is read, and keeps the signature: signing costs the call path nothing. A
  * signature that another router made in the same moment wins, so a receipt has one JWS for good.
  */
-export async function signedReceipt(database: Database, row: ReceiptRow, key: SigningKey): Promise<SignedReceipt> {
-  const { keyId, signature } = row.key_id && row.signature ? { keyId: row.key_id, signature: row.signature } : await signOnce(database, row, key)
+export async function signedReceipt(
+  database: Database,
+  row: ReceiptRow,
+  key: SigningKey,
+): Promise<SignedReceipt> {
+  const { keyId, signature } =
+    row.key_id && row.signature
+      ? { keyId: row.key_id, signature: row.signature }
+      : await signOnce(database, row, key)
   return {
     id: row.id,
     object: 'receipt',
@@ -94,7 +101,13 @@ export async function publishSigningKey(database: Database, key: SigningKey): Pr
 }
 
 /** Every key that ever signed a receipt, as a JWK set (RFC 7517). */
-export async function publishedKeys(database: Database): Promise<{ readonly keys: readonly PublicJwk[] }> {
-  const rows = await database.query.selectFrom('signing_keys').select('public_jwk').orderBy('created_at').execute()
+export async function publishedKeys(
+  database: Database,
+): Promise<{ readonly keys: readonly Readonly<Record<string, unknown>>[] }> {
+  const rows = await database.query
+    .selectFrom('signing_keys')
+    .select('public_jwk')
+    .orderBy('created_at')
+    .execute()
   return { keys: rows.map((row) => row.public_jwk) }
 }

@@ -35,10 +35,15 @@ export interface SigningKey {
  * all, also when two processes start at once.
  * @throws StartupError when the file is missing and must not be made, or is not an Ed25519 key.
  */
-export async function loadSigningKey(file: string, options: { readonly createIfMissing: boolean }): Promise<SigningKey> {
+export async function loadSigningKey(
+  file: string,
+  options: { readonly createIfMissing: boolean },
+): Promise<SigningKey> {
   const pem = (await readIfThere(file)) ?? (options.createIfMissing ? await createKeyFile(file) : undefined)
   if (pem === undefined) {
-    throw new StartupError(`The signing key file named by MESH_SIGNING_KEY_FILE is not there. Make one with: openssl genpkey -algorithm ed25519`)
+    throw new StartupError(
+      `The signing key file named by MESH_SIGNING_KEY_FILE is not there. Make one with: openssl genpkey -algorithm ed25519`,
+    )
   }
   return signingKeyFrom(parsePrivateKey(pem))
 }
@@ -62,7 +67,8 @@ async function createKeyFile(file: string): Promise<string> {
     await chmod(file, 0o600)
     return pem
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return await readFile(file, 'utf8')
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST')
+      return await readFile(file, 'utf8')
     throw error
   } finally {
     await rm(draft, { force: true })

@@ -31,9 +31,13 @@ export async function summarizeUsage(
       sql<bigint>`coalesce(sum(upstream_nano), 0)::bigint`.as('upstream_nano'),
       sql<bigint>`coalesce(sum((buckets->>'input')::bigint + (buckets->>'cacheRead')::bigint
         + (buckets->>'cacheWrite5m')::bigint + (buckets->>'cacheWrite1h')::bigint
-        + (buckets->>'inputAudio')::bigint + (buckets->>'inputImage')::bigint), 0)::bigint`.as('input_tokens'),
+        + (buckets->>'inputAudio')::bigint + (buckets->>'inputImage')::bigint), 0)::bigint`.as(
+        'input_tokens',
+      ),
       sql<bigint>`coalesce(sum((buckets->>'output')::bigint + (buckets->>'reasoning')::bigint
-        + (buckets->>'outputAudio')::bigint + (buckets->>'outputImage')::bigint), 0)::bigint`.as('output_tokens'),
+        + (buckets->>'outputAudio')::bigint + (buckets->>'outputImage')::bigint), 0)::bigint`.as(
+        'output_tokens',
+      ),
     ])
     .where('account_id', '=', reader.accountId)
     .where('livemode', '=', reader.livemode)

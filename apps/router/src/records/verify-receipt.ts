@@ -1,4 +1,4 @@
-import { createPublicKey, type JsonWebKey, verify } from 'node:crypto'
+import { createPublicKey, verify } from 'node:crypto'
 import { z } from 'zod'
 
 const headerSchema = z.strictObject({
@@ -8,7 +8,9 @@ const headerSchema = z.strictObject({
 })
 
 const keySetSchema = z.object({
-  keys: z.array(z.object({ kty: z.literal('OKP'), crv: z.literal('Ed25519'), x: z.string(), kid: z.string() })),
+  keys: z.array(
+    z.object({ kty: z.literal('OKP'), crv: z.literal('Ed25519'), x: z.string(), kid: z.string() }),
+  ),
 })
 
 export type ReceiptVerdict =
@@ -32,9 +34,15 @@ export function verifyReceipt(jws: string, keySet: unknown): ReceiptVerdict {
   const key = keys.data.keys.find(({ kid }) => kid === parsedHeader.data.kid)
   if (!key) return { valid: false, reason: 'The receipt names a key that is not in the key file.' }
   const { kty, crv, x } = key
-  const publicKey = createPublicKey({ key: { kty, crv, x } satisfies JsonWebKey, format: 'jwk' })
-  const genuine = verify(null, Buffer.from(`${header}.${payload}`), publicKey, Buffer.from(signature, 'base64url'))
-  if (!genuine) return { valid: false, reason: 'The signature does not fit: the receipt was changed, or is not ours.' }
+  const publicKey = createPublicKey({ key: { kty, crv, x }, format: 'jwk' })
+  const genuine = verify(
+    null,
+    Buffer.from(`${header}.${payload}`),
+    publicKey,
+    Buffer.from(signature, 'base64url'),
+  )
+  if (!genuine)
+    return { valid: false, reason: 'The signature does not fit: the receipt was changed, or is not ours.' }
   const claims = z.record(z.string(), z.unknown()).safeParse(parseJson(payload))
   if (!claims.success) return { valid: false, reason: 'The signed bytes are not a JSON object.' }
   return { valid: true, claims: claims.data }

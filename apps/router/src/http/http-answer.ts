@@ -1,13 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Candidate } from '@mesh/engine/plan.ts'
-import type { Sink } from '@mesh/engine/run-outcome.ts'
-
-export interface HttpSinkOptions {
-  /** Headers of a streamed answer; `served` is absent when a keep-alive must leave before an endpoint has answered. */
-  readonly headers: (served: Candidate | undefined) => Readonly<Record<string, string>>
-  /** How long the reader may take nothing while bytes wait for it. */
-  readonly readerStallMs: number
-}
+import type { Answer } from '../call/answer.ts'
 
 /** The reader is gone, or took nothing for too long. Nothing more can be written. */
 export class ReaderGone extends Error {
@@ -15,26 +8,36 @@ export class ReaderGone extends Error {
 }
 
 /**
- * An HTTP response as a call's sink. It writes to the raw response: web streams on this path cost several times the
- * CPU and memory. A write that the socket cannot take at once waits for the reader, so memory stays bounded.
+ * An HTTP response as the way back to a caller. It writes to the raw response: web streams on this path cost several
+ * times the CPU and memory. A write that the socket cannot take at once waits for the reader, so memory stays bounded.
  */
-export class HttpSink implements Sink {
+export class HttpAnswer implements Answer {
   readonly #response: ServerResponse
-  readonly #options: HttpSinkOptions
+  readonly #readerStallMs: number
+  #headers: Readonly<Record<string, string>>
 
-  constructor(response: ServerResponse, options: HttpSinkOptions) {
+  /** `headers` are those that every answer carries (request id, CORS); `readerStallMs` bounds one wait for the reader. */
+  constructor(response: ServerResponse, headers: Readonly<Record<string, string>>, readerStallMs: number) {
     this.#response = response
-    this.#options = options
+    this.#headers = headers
+    this.#readerStallMs = readerStallMs
   }
 
   get headSent(): boolean {
     return this.#response.headersSent
   }
 
+  setHeaders(headers: Readonly<Record<string, string>>): void {
+    this.#headers = { ...this.#headers, ...headers }
+  }
+
   head(served?: Candidate): void {
-    if (this.#response.headersSent) return
+    if (this.#response.headersSent || this.#response.destroyed) return
     this.#response.writeHead(200, {
-      ...this.#options.headers(served),
+      ...this.#headers,
+      ...(served
+        ? { 'x-mesh-model': served.endpoint.model, 'x-mesh-provider': served.endpoint.provider }
+        : {}),
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache, no-transform',
       'x-accel-buffering': 'no',
@@ -47,16 +50,14 @@ export class HttpSink implements Sink {
     if (!this.#response.write(bytes)) await this.#drained()
   }
 
-  /** Sends the last bytes of a stream. */
   end(text: string): void {
     if (!this.#response.destroyed) this.#response.end(text)
   }
 
-  /** Sends a whole answer: what a caller gets who did not ask for a stream, or an error before any stream. */
-  answer(status: number, headers: Readonly<Record<string, string>>, body: string): void {
+  whole(status: number, body: string): void {
     if (this.#response.destroyed) return
     this.#response.writeHead(status, {
-      ...headers,
+      ...this.#headers,
       'content-type': 'application/json; charset=utf-8',
       'content-length': Buffer.byteLength(body),
     })
@@ -69,7 +70,7 @@ export class HttpSink implements Sink {
     const timer = setTimeout(() => {
       reject(new ReaderGone())
       response.destroy()
-    }, this.#options.readerStallMs)
+    }, this.#readerStallMs)
     const onDrain = (): void => resolve()
     const onClose = (): void => reject(new ReaderGone())
     response.once('drain', onDrain)

@@ -1,0 +1,193 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { MeshError } from '../errors.ts'
+import type { AccountId, KeyId, Seams } from '../ids.ts'
+import { Sensitive } from '../sensitive.ts'
+import type { Database } from '../storage/database.ts'
+import { type Caller, type KeyState, readKeyState } from './caller.ts'
+import { hashSecret, parseSecret } from './key-secret.ts'
+import { findOperator } from './operator-keys.ts'
+
+export interface AuthenticatorOptions {
+  readonly database: Pick<Database, 'query'>
+  readonly seams: Pick<Seams, 'monotonic'>
+  /** Keys remembered for the call path; the one used longest ago is forgotten first. */
+  readonly cachedKeysMax: number
+}
+
+/**
+ * Tells who a secret belongs to. Both ways throw `invalid_api_key`, `key_revoked`, `key_expired`,
+ * `account_suspended`, and `insufficient_scope` for an operator key, which makes no calls.
+ */
+export interface Authenticator {
+  /** From the database, as it stands now. For every route that takes no hold. */
+  authenticate(secret: Sensitive<string>): Promise<Caller>
+  /**
+   * From memory where the key is known. Only for what takes a hold next: the hold refuses a policy version that is
+   * no longer the account's as `stale`, upon which the caller evicts the account and authenticates again.
+   */
+  authenticateForHold(secret: Sensitive<string>): Promise<Caller>
+  evict(accountId: AccountId): void
+  evictAll(): void
+  /** Those of some keys that no longer count: for streams that ran while notices of the database were missed. */
+  stoppedAmong(keyIds: readonly KeyId[]): Promise<KeyId[]>
+}
+
+interface Remembered {
+  readonly state: KeyState
+  readonly readAtMs: number
+}
+
+/** Unknown secrets are not remembered: a key that did not exist a moment ago must work as soon as it is made. */
+export function createAuthenticator({ database, seams, cachedKeysMax }: AuthenticatorOptions): Authenticator {
+  const remembered = new Map<string, Remembered>()
+  const reading = new Map<string, Promise<Remembered>>()
+  // Counts evictions: what was read before one must not be remembered after it.
+  let evictions = 0
+
+  const read = async (secret: string): Promise<Remembered> => {
+    const readAtMs = seams.monotonic()
+    const state = await readKeyState(database.query, { secretSha256: hashSecret(secret) })
+    if (!state) throw unknownKey()
+    return { state, readAtMs }
+  }
+
+  const readOnce = (secret: string, hash: string): Promise<Remembered> => {
+    const running = reading.get(hash)
+    if (running) return running
+    const before = evictions
+    const started = read(secret)
+      .then((found) => {
+        if (evictions === before) remember(hash, found)
+        return found
+      })
+      .finally(() => {
+        if (reading.get(hash) === started) reading.delete(hash)
+      })
+    reading.set(hash, started)
+    return started
+  }
+
+  const remember = (hash: string, found: Remembered): void => {
+    remembered.set(hash, found)
+    if (remembered.size <= cachedKeysMax) return
+    const [oldest] = remembered.keys()
+    if (oldest !== undefined) remembered.delete(oldest)
+  }
+
+  return {
+    async authenticate(secret) {
+      await requireKeySecret(secret, database)
+      const { state } = await read(secret.reveal())
+      return usableCaller(state, 0)
+    },
+    async authenticateForHold(secret) {
+      const hash = hashSecret(secret.reveal()).toString('latin1')
+      const known = remembered.get(hash)
+      if (known) {
+        // Moves it to the young end of the map.
+        remembered.delete(hash)
+        remembered.set(hash, known)
+      } else {
+        await requireKeySecret(secret, database)
+      }
+      const { state, readAtMs } = known ?? (await readOnce(secret.reveal(), hash))
+      return usableCaller(state, seams.monotonic() - readAtMs)
+    },
+    evict(accountId) {
+      evictions++
+      reading.clear()
+      for (const [hash, { state }] of remembered) {
+        if (state.caller.account.id === accountId) remembered.delete(hash)
+      }
+    },
+    evictAll() {
+      evictions++
+      reading.clear()
+      remembered.clear()
+    },
+    async stoppedAmong(keyIds) {
+      if (keyIds.length === 0) return []
+      const counting = await database.query
+        .selectFrom('api_keys')
+        .innerJoin('accounts', 'accounts.id', 'api_keys.account_id')
+        .select('api_keys.id')
+        .where('api_keys.id', 'in', keyIds)
+        .where('api_keys.revoked_at', 'is', null)
+        .where('accounts.status', '=', 'active')
+        .execute()
+      const alive = new Set(counting.map(({ id }) => id))
+      return keyIds.filter((id) => !alive.has(id))
+    },
+  }
+}
+
+/**
+ * The secret that a request presents as `Authorization: Bearer …`, or as `x-api-key` where that is taken too.
+ * @throws MeshError `invalid_api_key` where there is none, or two that differ.
+ */
+export function presentedSecret(
+  headers: IncomingHttpHeaders,
+  takes: 'bearer' | 'bearer_or_x_api_key' = 'bearer',
+): Sensitive<string> {
+  const bearer = /^Bearer +(\S+)\s*$/i.exec(headers.authorization ?? '')?.[1]
+  const header = takes === 'bearer_or_x_api_key' ? headers['x-api-key'] : undefined
+  const apiKey = typeof header === 'string' && header !== '' ? header.trim() : undefined
+  if (bearer !== undefined && apiKey !== undefined && bearer !== apiKey) {
+    throw new MeshError(
+      'invalid_api_key',
+      'Authorization and x-api-key hold different keys. Send one of them.',
+    )
+  }
+  const secret = bearer ?? apiKey
+  if (secret !== undefined) return new Sensitive(secret)
+  throw new MeshError('invalid_api_key', 'Send your key in the header Authorization: Bearer mesh_…')
+}
+
+async function requireKeySecret(secret: Sensitive<string>, database: Pick<Database, 'query'>): Promise<void> {
+  const parsed = parseSecret(secret.reveal())
+  if (parsed.kind === 'key') return
+  if (parsed.kind === 'mistyped') {
+    throw new MeshError(
+      'invalid_api_key',
+      'This key looks mistyped: its checksum does not fit. Copy it again, whole and without spaces.',
+    )
+  }
+  if (await findOperator(database, secret)) {
+    throw new MeshError(
+      'insufficient_scope',
+      'This is an operator key: it makes no calls. Make a key with POST /v1/api-keys and use that.',
+    )
+  }
+  throw unknownKey()
+}
+
+/**
+ * The caller of a key that counts.
+ * @param ageMs How long ago the state was read.
+ * @throws MeshError `key_revoked`, `key_expired` or `account_suspended`.
+ */
+export function usableCaller(state: KeyState, ageMs: number): Caller {
+  const { caller } = state
+  if (state.revoked) {
+    throw new MeshError('key_revoked', 'This key was revoked. Use another key.')
+  }
+  if (state.graceMs !== undefined && state.graceMs <= ageMs) {
+    throw new MeshError('key_revoked', 'This key was replaced by its successor. Use that one.', {
+      ...(state.successorId === undefined ? {} : { metadata: { successorId: state.successorId } }),
+    })
+  }
+  if (state.expiryMs !== undefined && state.expiryMs <= ageMs) {
+    throw new MeshError('key_expired', 'This key has expired. Make a new one, or have its expiresAt moved.')
+  }
+  if (caller.account.status !== 'active') {
+    throw new MeshError('account_suspended', `This account is ${caller.account.status}. Ask the operator.`)
+  }
+  return caller
+}
+
+function unknownKey(): MeshError {
+  return new MeshError(
+    'invalid_api_key',
+    'MESH does not know this key. Check that it is a key of this server.',
+  )
+}

@@ -1,0 +1,43 @@
+import { sql } from 'kysely'
+import type { KeyId } from '../ids.ts'
+import { requireManages } from './authority.ts'
+import { type KeyRecord, readKey } from './key-records.ts'
+import { changePolicy, type PolicyChange, type PolicyStore } from './policy-change.ts'
+import type { Principal } from './principal.ts'
+
+/**
+ * Revokes a key. The newest of a lineage takes the whole lineage with it, and every key that it made; one that was
+ * rotated before takes only itself, for all else belongs to its successor. Revoking twice changes nothing.
+ */
+export async function revokeKey(store: PolicyStore, principal: Principal, id: KeyId): Promise<KeyRecord> {
+  const { row: found } = await readKey(store.database.query, principal, id)
+  return changePolicy(store, principal, found.account_id, async (change) => {
+    const { row } = await readKey(change.transaction, change.principal, id)
+    requireManages(change.principal, row)
+    await revokeKeys(change, row.successor_id === null ? { lineageIds: [row.lineage_id] } : { id })
+    return readKey(change.transaction, change.principal, id)
+  })
+}
+
+/** Revokes one key, or lineages with all the keys that they made, and records each. */
+export async function revokeKeys(
+  change: PolicyChange,
+  which: { readonly id: KeyId } | { readonly lineageIds: readonly KeyId[] },
+): Promise<void> {
+  const revoked = await change.transaction
+    .updateTable('api_keys')
+    .set({ revoked_at: sql<Date>`mesh_now()` })
+    .where('revoked_at', 'is', null)
+    .where((where) =>
+      'id' in which
+        ? where('id', '=', which.id)
+        : where.or([
+            where('lineage_id', 'in', which.lineageIds),
+            where('parent_lineage_id', 'in', which.lineageIds),
+          ]),
+    )
+    .returning(['id', 'livemode'])
+    .execute()
+  for (const { id, livemode } of revoked) await change.audit({ action: 'key.revoked', target: id, livemode })
+  change.stopCalls(revoked.map(({ id }) => id))
+}

@@ -1,0 +1,107 @@
+import { setTimeout } from 'node:timers/promises'
+import type { Client } from 'pg'
+import type { KeyId } from '../ids.ts'
+import { describeError, type Log } from '../log.ts'
+import type { Database } from '../storage/database.ts'
+import type { Authenticator } from './authenticate.ts'
+import { POLICY_CHANNEL, readNotice } from './policy-notice.ts'
+
+export interface PolicyListenerOptions {
+  readonly database: Pick<Database, 'connect'>
+  /** Forgets what it remembers of an account that changed. */
+  readonly authenticator: Pick<Authenticator, 'evict' | 'evictAll' | 'stoppedAmong'>
+  /** The calls that run here: those of keys that stop are cut. */
+  readonly liveCalls: { readonly keyIds: readonly KeyId[]; abortKeys(keyIds: readonly KeyId[]): void }
+  readonly log: Log
+  readonly reconnectMs?: number
+  /** A connection that answers nothing for this long is given up, for a dead peer says nothing. */
+  readonly heartbeatMs?: number
+}
+
+export interface PolicyListener {
+  close(): Promise<void>
+}
+
+const RECONNECT_MS = 250
+const HEARTBEAT_MS = 2_000
+
+/**
+ * Hears of changes that any router makes, over a connection of its own, and gets itself a new one whenever that is
+ * lost. Resolves when notices arrive.
+ */
+export async function listenForPolicy(options: PolicyListenerOptions): Promise<PolicyListener> {
+  const { promise: listening, resolve: onListening } = Promise.withResolvers<void>()
+  const closing = new AbortController()
+  const running = (async () => {
+    while (!closing.signal.aborted) {
+      try {
+        await listenOnce(options, onListening, closing.signal)
+      } catch (error) {
+        options.log.warn('policy notices are interrupted', describeError(error))
+      }
+      await pause(options.reconnectMs ?? RECONNECT_MS, closing.signal)
+    }
+  })()
+  await listening
+  return {
+    async close() {
+      closing.abort()
+      await running
+    },
+  }
+}
+
+/** Listens until the connection is lost or the listener closes. */
+async function listenOnce(
+  options: PolicyListenerOptions,
+  onListening: () => void,
+  closing: AbortSignal,
+): Promise<void> {
+  const client = await options.database.connect()
+  const { promise: lost, resolve: lose, reject: fail } = Promise.withResolvers<void>()
+  const onClosing = (): void => lose()
+  client.once('end', lose)
+  closing.addEventListener('abort', onClosing)
+  client.on('notification', ({ payload }) => {
+    const notice = readNotice(payload ?? '')
+    if (notice) {
+      options.authenticator.evict(notice.accountId)
+      options.liveCalls.abortKeys(notice.revokedKeyIds)
+    } else {
+      // A newer router says something that this one cannot read: what it means must not be missed.
+      catchUp(options).catch(fail)
+    }
+  })
+  const heartbeatMs = options.heartbeatMs ?? HEARTBEAT_MS
+  const heartbeat = setInterval(() => void beat(client, heartbeatMs).catch(fail), heartbeatMs)
+  try {
+    await client.query(`listen ${POLICY_CHANNEL}`)
+    await catchUp(options)
+    onListening()
+    await lost
+  } finally {
+    clearInterval(heartbeat)
+    closing.removeEventListener('abort', onClosing)
+    await client.end().catch(() => undefined)
+  }
+}
+
+/** Makes good for notices that may have been missed. */
+async function catchUp({ authenticator, liveCalls }: PolicyListenerOptions): Promise<void> {
+  authenticator.evictAll()
+  liveCalls.abortKeys(await authenticator.stoppedAmong(liveCalls.keyIds))
+}
+
+async function beat(client: Client, timeoutMs: number): Promise<void> {
+  const answered = new AbortController()
+  const late = setTimeout(timeoutMs, 'late' as const, { signal: answered.signal }).catch(
+    () => 'answered' as const,
+  )
+  const first = await Promise.race([client.query('select 1'), late]).finally(() => answered.abort())
+  if (first === 'late') throw new Error('the database does not answer')
+}
+
+/** Waits, or stops waiting when the listener closes. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await setTimeout(ms, undefined, { signal }).catch(() => undefined)
+}

@@ -1,0 +1,32 @@
+import { admit } from './call/admit.ts'
+import type { CallRequest } from './call/call-request.ts'
+import { createChatReply } from './call/chat-reply.ts'
+import { end, endWithError } from './call/end.ts'
+import type { Mesh } from './call/mesh.ts'
+import { parse } from './call/parse.ts'
+import { orReject } from './call/rejection.ts'
+import { endingOf, runCall } from './call/run-call.ts'
+import { settle } from './call/settle.ts'
+import { asMeshError } from './http/error-answer.ts'
+
+/**
+ * A call, from key to receipt. What fails before its money is set aside is thrown, for the caller to be answered with
+ * an error; after that the call is settled exactly once, whatever becomes of it.
+ */
+export async function call(request: CallRequest, mesh: Mesh): Promise<void> {
+  const caller = await mesh.authenticator.authenticateForHold(request.secret())
+  using live = mesh.liveCalls.begin(request.id, caller, request.closed)
+  const asked = await orReject(parse(request, caller, mesh), request, caller, mesh)
+  const admitted = await orReject(admit(request, asked, caller, mesh), request, caller, mesh, asked)
+
+  const reply = createChatReply(request.id, asked.request.ask, Math.floor(mesh.seams.now() / 1000))
+  const outcome = await runCall(request, admitted, reply, live, mesh)
+  const ending = endingOf(outcome, live)
+  try {
+    const settled = await settle(admitted, outcome, ending, mesh)
+    if (ending) endWithError(request, ending, { reply, outcome, settled })
+    else end(request, reply, outcome, settled)
+  } catch (error) {
+    endWithError(request, asMeshError(error), { reply, outcome })
+  }
+}

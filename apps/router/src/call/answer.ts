@@ -1,0 +1,13 @@
+import type { Sink } from '@mesh/engine/run-outcome.ts'
+
+/** The way back to a caller: a stream, or one whole answer. An HTTP response, or a sealed one. */
+export interface Answer extends Sink {
+  /** Whether the status line has left, so that only the stream itself can still carry an error. */
+  readonly headSent: boolean
+  /** Headers that a stream's head or a whole answer will carry. Set before the first byte. */
+  setHeaders(headers: Readonly<Record<string, string>>): void
+  /** Sends the last bytes of a stream. */
+  end(text: string): void
+  /** Sends a whole answer. */
+  whole(status: number, body: string): void
+}

@@ -1,0 +1,15 @@
+import type { CallId } from '../ids.ts'
+import type { Sensitive } from '../sensitive.ts'
+import type { Answer } from './answer.ts'
+
+/** One inference request, as the HTTP layer hands it over. */
+export interface CallRequest {
+  readonly id: CallId
+  readonly secret: () => Sensitive<string>
+  readonly idempotencyKey?: string
+  /** Reads the body within its bounds. Called once, after the caller is known. */
+  readonly readBody: () => Promise<unknown>
+  readonly answer: Answer
+  /** Aborted when the caller leaves. */
+  readonly closed: AbortSignal
+}

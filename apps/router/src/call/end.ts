@@ -1,0 +1,69 @@
+import { formatUsd } from '@mesh/catalog/money.ts'
+import type { RunOutcome } from '@mesh/engine/run-outcome.ts'
+import type { ReplyUsage } from '@mesh/engine/shapes/chat-completions/reply.ts'
+import type { MeshError } from '../errors.ts'
+import { errorAnswer } from '../http/error-answer.ts'
+import { receiptIdOf } from '../records/receipt.ts'
+import type { CallRequest } from './call-request.ts'
+import type { ChatReply } from './chat-reply.ts'
+import { privacyHeader } from './privacy.ts'
+import type { Settled } from './settle.ts'
+
+/** Sends the end of an answer that is charged: finish chunk and `[DONE]`, or the whole body with its cost headers. */
+export function end(request: CallRequest, reply: ChatReply, outcome: RunOutcome, settled: Settled): void {
+  const { answer } = request
+  const closing = reply.finish({
+    finishReason: outcome.finishReason ?? 'stop',
+    usage: usageOf(outcome, settled),
+    routing: settled.routing,
+  })
+  if (answer.headSent) {
+    answer.end(closing)
+    return
+  }
+  const { served } = outcome
+  const { totalNano, upstreamNano } = settled.charge
+  answer.setHeaders({
+    ...(served ? { 'x-mesh-model': served.endpoint.model, 'x-mesh-provider': served.endpoint.provider } : {}),
+    'x-mesh-privacy': privacyHeader(settled.privacy),
+    'x-mesh-upstream-cost-usd': formatUsd(upstreamNano),
+    'x-mesh-margin-usd': formatUsd(totalNano - upstreamNano),
+    'x-mesh-total-usd': formatUsd(totalNano),
+  })
+  answer.whole(200, closing)
+}
+
+/** Ends an answer with an error: in the stream where one has begun, else as an answer of its own. */
+export function endWithError(
+  request: CallRequest,
+  error: MeshError,
+  begun?: { readonly reply: ChatReply; readonly outcome: RunOutcome; readonly settled?: Settled },
+): void {
+  const { answer, id } = request
+  if (!answer.headSent) {
+    const { status, headers, body } = errorAnswer(error, id)
+    answer.setHeaders(headers)
+    answer.whole(status, body)
+    return
+  }
+  if (!begun) {
+    answer.end('')
+    return
+  }
+  const { reply, outcome, settled } = begun
+  answer.end(
+    reply.fail({
+      error: JSON.parse(JSON.stringify(error.toBody().error)),
+      receiptId: receiptIdOf(id),
+      ...(settled && settled.charge.totalNano > 0n ? { usage: usageOf(outcome, settled) } : {}),
+    }),
+  )
+}
+
+function usageOf({ usage }: RunOutcome, { charge }: Settled): ReplyUsage {
+  return {
+    buckets: usage.buckets,
+    upstreamNano: charge.upstreamNano,
+    marginNano: charge.totalNano - charge.upstreamNano,
+  }
+}

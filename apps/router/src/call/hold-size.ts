@@ -1,0 +1,66 @@
+import { type NanoUsd, type PicoUsd, roundUpToNano } from '@mesh/catalog/money.ts'
+import { dearestRates, type PriceSchedule } from '@mesh/catalog/price.ts'
+import type { Candidate } from '@mesh/engine/plan.ts'
+import type { Policy } from '../policy.ts'
+
+/** How much a call must set aside before it leaves, whichever of its candidates serves it. */
+export interface HoldSize {
+  readonly inputNano: NanoUsd
+  readonly inputTokens: number
+  readonly outputPicoPerToken: PicoUsd
+  readonly outputTokensWanted: number
+  readonly outputTokensFloor: number
+  readonly upstreamCeilingNano: NanoUsd
+  readonly upstreamPicoPerToken: PicoUsd
+  /**
+   * The most that the call may ever hold. More than is wanted at first where the answer may grow and the hold with
+   * it; the same where all of it is held from the start.
+   */
+  readonly outputTokensCap: number
+}
+
+export interface HoldSizeInput {
+  readonly candidates: readonly Candidate[]
+  readonly maxOutputTokens: number | undefined
+  readonly choices: number
+  readonly policy: Policy['holds']
+}
+
+/**
+ * The dearest reachable candidate's price for input and output. All of a stated `max_tokens` is held, and all that the
+ * model can write where the provider bills on after a cancel; else a first slice, to be widened as the answer grows.
+ */
+export function sizeHold({ candidates, maxOutputTokens, choices, policy }: HoldSizeInput): HoldSize {
+  const sell = dearest(candidates, (candidate) => candidate.sellPrices)
+  const list = dearest(candidates, ({ endpoint }) => endpoint.prices)
+  const modelMax = Math.max(...candidates.map(({ endpoint }) => endpoint.outputTokensMax))
+  const cap = Math.min(maxOutputTokens ?? modelMax, modelMax) * choices
+  const isHeldWhole =
+    maxOutputTokens !== undefined || candidates.some(({ endpoint }) => !endpoint.cancelStopsBilling)
+  const wanted = isHeldWhole ? cap : Math.min(cap, policy.outputSliceTokens * choices)
+  return {
+    inputNano: sell.inputNano,
+    inputTokens: Math.max(...candidates.map(({ inputTokensMax }) => inputTokensMax)),
+    outputPicoPerToken: sell.outputPico,
+    outputTokensWanted: wanted,
+    outputTokensFloor: Math.min(wanted, policy.outputFloorTokens * choices),
+    upstreamCeilingNano: list.inputNano + roundUpToNano(list.outputPico * BigInt(wanted)),
+    upstreamPicoPerToken: list.outputPico,
+    outputTokensCap: cap,
+  }
+}
+
+function dearest(
+  candidates: readonly Candidate[],
+  pricesOf: (candidate: Candidate) => PriceSchedule,
+): { readonly inputNano: NanoUsd; readonly outputPico: PicoUsd } {
+  let inputNano = 0n
+  let outputPico = 0n
+  for (const candidate of candidates) {
+    const rates = dearestRates(pricesOf(candidate), candidate.inputTokensMax)
+    const input = roundUpToNano(BigInt(candidate.inputTokensMax) * rates.inputPico)
+    if (input > inputNano) inputNano = input
+    if (rates.outputPico > outputPico) outputPico = rates.outputPico
+  }
+  return { inputNano, outputPico }
+}

@@ -1,0 +1,33 @@
+import type { Catalog } from '@mesh/catalog/catalog.ts'
+import type { ModelIndex } from '@mesh/catalog/lookup.ts'
+import type { PriceList } from '@mesh/catalog/price-list.ts'
+import type { PlanSnapshot } from '@mesh/engine/plan.ts'
+import type { Engine } from '@mesh/engine/run.ts'
+import type { Authenticator } from '../accounts/authenticate.ts'
+import type { Seams } from '../ids.ts'
+import type { Books } from '../ledger/books.ts'
+import type { IdempotencyClaims } from '../ledger/idempotency.ts'
+import type { Log } from '../log.ts'
+import type { Policy } from '../policy.ts'
+import type { LiveCalls } from './live-calls.ts'
+import type { Pseudonyms } from './pseudonyms.ts'
+
+/** What a call needs of the router: made once in `main.ts`, the same for every call. */
+export interface Mesh {
+  readonly catalog: Catalog
+  readonly models: ModelIndex
+  readonly prices: PriceList
+  readonly snapshot: PlanSnapshot
+  readonly policy: Policy
+  readonly authenticator: Authenticator
+  readonly books: Books
+  readonly claims: IdempotencyClaims
+  /** The engine of each world: one reaches providers, the other their simulators. */
+  readonly engines: { readonly live: Engine; readonly test: Engine }
+  readonly liveCalls: LiveCalls
+  readonly pseudonyms: Pseudonyms
+  /** Named in receipts as the issuer. */
+  readonly issuer: string
+  readonly seams: Seams
+  readonly log: Log
+}

@@ -1,0 +1,77 @@
+import type { Model } from '@mesh/catalog/catalog.ts'
+import { type ChatRequest, parseChatCompletion } from '@mesh/engine/shapes/chat-completions/request.ts'
+import type { Caller } from '../accounts/caller.ts'
+import { MeshError } from '../errors.ts'
+import type { CallRequest } from './call-request.ts'
+import type { Mesh } from './mesh.ts'
+
+/** A call as it was asked for, read and resolved. */
+export interface Asked {
+  readonly request: ChatRequest
+  /** The models that were named, the first choice first. */
+  readonly models: readonly Model[]
+  /** What a test call tells its simulator to do. */
+  readonly steering?: string
+  readonly idempotency?: { readonly keyHmac: Buffer; readonly bodyHmac: Buffer }
+}
+
+const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/
+const NEAREST_MODELS = 3
+
+/**
+ * Reads a call's body into what was asked.
+ * @throws MeshError with the field at fault; nothing of the body is in its message.
+ */
+export async function parse(request: CallRequest, caller: Caller, mesh: Mesh): Promise<Asked> {
+  const body = await request.readBody()
+  const accountId = caller.account.id
+  const parsed = parseChatCompletion(body, {
+    pseudonym: (purpose, text) => mesh.pseudonyms.outward(accountId, purpose, text),
+  })
+  if (!parsed.ok)
+    throw new MeshError(parsed.code, parsed.message, parsed.param ? { param: parsed.param } : {})
+  const models = parsed.request.route.models.map((name) => resolveModel(name, mesh))
+  const steering = caller.livemode ? undefined : parsed.request.metadata.mesh_simulate
+  const key = request.idempotencyKey
+  return {
+    request: parsed.request,
+    models,
+    ...(steering === undefined ? {} : { steering }),
+    ...(key === undefined
+      ? {}
+      : {
+          idempotency: {
+            keyHmac: mesh.pseudonyms.remembered(accountId, 'key', idempotencyKey(key)),
+            bodyHmac: mesh.pseudonyms.remembered(accountId, 'body', JSON.stringify(body)),
+          },
+        }),
+  }
+}
+
+function resolveModel(name: string, mesh: Mesh): Model {
+  const model = mesh.models.resolve(name)
+  if (!model) {
+    const nearest = mesh.models.nearest(name, NEAREST_MODELS)
+    throw new MeshError(
+      'model_not_found',
+      `There is no such model. The nearest are ${nearest.join(', ')}; GET /v1/models lists all.`,
+      { param: 'model', metadata: { nearest } },
+    )
+  }
+  if (model.kind === 'chat') return model
+  throw new MeshError(
+    'invalid_request',
+    `${model.id} is a model for ${model.kind} calls: name a chat model.`,
+    {
+      param: 'model',
+    },
+  )
+}
+
+function idempotencyKey(key: string): string {
+  if (IDEMPOTENCY_KEY.test(key)) return key
+  throw new MeshError(
+    'invalid_request',
+    'Idempotency-Key must be 1 to 255 printable ASCII characters without spaces.',
+  )
+}

@@ -1,0 +1,45 @@
+import type { JsonObject } from '@mesh/engine/ask.ts'
+import type { RunOutcome } from '@mesh/engine/run-outcome.ts'
+import type { EventAttempt } from '../ledger/books.ts'
+import type { Admitted } from './admit.ts'
+import type { PrivacyReport } from './privacy.ts'
+
+/** The attempts of a call in words and numbers. */
+export function attemptsOf(outcome: RunOutcome): EventAttempt[] {
+  return outcome.attempts.map(({ candidate, outcome: result, failure, durationMs }) => ({
+    model: candidate.endpoint.model,
+    provider: candidate.endpoint.provider,
+    outcome: result,
+    ...(failure ? { reason: failure.reason } : {}),
+    ...(failure?.status === undefined ? {} : { status: failure.status }),
+    durationMs: Math.round(durationMs),
+  }))
+}
+
+/** The `routing` object of answers and events: what was asked, what was chosen, and what happened on the way. */
+export function routingReport(
+  { asked, plan, hold }: Admitted,
+  outcome: RunOutcome,
+  privacy: PrivacyReport,
+): JsonObject {
+  const { served } = outcome
+  const dropped = [...new Set([...asked.request.droppedParameters, ...outcome.droppedParameters])]
+  return {
+    requested: asked.models.map(({ id }) => id),
+    mode: 'models',
+    rule: asked.request.route.order.length > 0 ? 'provider_order' : 'price',
+    selected: served ? { model: served.endpoint.model, provider: served.endpoint.provider } : null,
+    chain: attemptsOf(outcome).map(({ model, provider, outcome: result, reason }) => ({
+      model,
+      provider,
+      outcome: result,
+      reason: reason ?? null,
+    })),
+    snapshot: plan.snapshot,
+    ...(hold.loweredBy === undefined
+      ? {}
+      : { output_cap: hold.budget.outputTokensCap, output_cap_by: hold.loweredBy }),
+    ...(dropped.length > 0 ? { dropped_params: dropped } : {}),
+    privacy: { ...privacy },
+  }
+}

@@ -1,0 +1,87 @@
+import { EMPTY_BUCKETS } from '@mesh/catalog/token-buckets.ts'
+import { type Engine, run } from '@mesh/engine/run.ts'
+import type { RunOutcome } from '@mesh/engine/run-outcome.ts'
+import { MeshError } from '../errors.ts'
+import { describeError } from '../log.ts'
+import { receiptIdOf } from '../records/receipt.ts'
+import type { Admitted } from './admit.ts'
+import type { CallRequest } from './call-request.ts'
+import type { ChatReply } from './chat-reply.ts'
+import type { LiveCall } from './live-calls.ts'
+import type { Mesh } from './mesh.ts'
+import { privacyHeader, privacyReport } from './privacy.ts'
+import { rateLimitHeaders } from './reserve.ts'
+import { runFailure } from './run-failure.ts'
+
+/**
+ * Runs an admitted call against its world's providers. It never rejects: money is held by now, so even a fault of our
+ * own is an outcome that can be settled.
+ */
+export async function runCall(
+  request: CallRequest,
+  { asked, caller, plan, hold }: Admitted,
+  reply: ChatReply,
+  live: LiveCall,
+  mesh: Mesh,
+): Promise<RunOutcome> {
+  const engine = engineFor(asked.steering, caller.livemode, mesh)
+  const startedAtMs = engine.clock.monotonic()
+  const [first] = plan.candidates
+  request.answer.setHeaders({
+    'x-mesh-receipt-id': receiptIdOf(request.id),
+    'x-mesh-privacy': privacyHeader(privacyReport(asked.request.privacy, first?.endpoint, caller.livemode)),
+    ...rateLimitHeaders(hold.rates),
+  })
+  try {
+    return await run({
+      engine,
+      plan,
+      ask: asked.request.ask,
+      shape: asked.request.shape,
+      budget: hold.budget,
+      sink: request.answer,
+      openReply: (served) => reply.open(served),
+      signal: live.signal,
+      startedAtMs,
+    })
+  } catch (error) {
+    mesh.log.error('a call failed inside the engine', { callId: request.id, ...describeError(error) })
+    return {
+      status: 'failed',
+      attempts: [],
+      failure: { outcome: 'uncertain', reason: 'server_error' },
+      usage: { buckets: EMPTY_BUCKETS, source: 'none', flags: [] },
+      contentSent: request.answer.headSent,
+      droppedParameters: [],
+      durationMs: engine.clock.monotonic() - startedAtMs,
+    }
+  }
+}
+
+/** A test call goes to the simulators, with what it tells them to do. */
+function engineFor(steering: string | undefined, livemode: boolean, mesh: Mesh): Engine {
+  if (livemode) return mesh.engines.live
+  const engine = mesh.engines.test
+  if (steering === undefined) return engine
+  return {
+    ...engine,
+    targetFor(endpoint) {
+      const target = engine.targetFor(endpoint)
+      return target && { ...target, headers: { ...target.headers, 'x-mesh-simulate': steering } }
+    },
+  }
+}
+
+/** The error that ends a call, where one does. */
+export function endingOf(outcome: RunOutcome, live: LiveCall): MeshError | undefined {
+  switch (outcome.status) {
+    case 'completed':
+    case 'cut':
+      return undefined
+    case 'client_gone':
+      if (live.signal.reason instanceof MeshError) return live.signal.reason
+      return new MeshError('client_disconnected', 'The caller left before the end.')
+    case 'failed':
+      return runFailure(outcome, outcome.failure ?? { outcome: 'uncertain', reason: 'server_error' })
+  }
+}

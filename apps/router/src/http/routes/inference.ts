@@ -1,0 +1,77 @@
+import type { ServerResponse } from 'node:http'
+import type { FastifyRequest } from 'fastify'
+import { presentedSecret } from '../../accounts/authenticate.ts'
+import type { CallRequest } from '../../call/call-request.ts'
+import { endWithError } from '../../call/end.ts'
+import type { Mesh } from '../../call/mesh.ts'
+import { call } from '../../call.ts'
+import { isId } from '../../ids.ts'
+import { describeError } from '../../log.ts'
+import { CORS_HEADERS } from '../cors.ts'
+import { asMeshError, isOwnFault } from '../error-answer.ts'
+import { HttpAnswer } from '../http-answer.ts'
+import { readJsonBody, useRawBodies } from '../raw-body.ts'
+import type { Server } from '../server.ts'
+
+/** The routes that run models. Their bodies are read after the caller is known, and counted as they come. */
+export function registerInferenceRoutes(server: Server, mesh: Mesh): void {
+  server.register((scope, _options, done) => {
+    useRawBodies(scope)
+    scope.post('/v1/chat/completions', async (request, reply) => {
+      // From here on the response is ours: what Fastify would have set is set by hand.
+      reply.hijack()
+      await answerCall(toCallRequest(request, reply.raw, mesh), request, mesh)
+    })
+    done()
+  })
+}
+
+async function answerCall(callRequest: CallRequest, request: FastifyRequest, mesh: Mesh): Promise<void> {
+  try {
+    await call(callRequest, mesh)
+  } catch (error) {
+    const meshError = asMeshError(error)
+    if (isOwnFault(meshError)) {
+      mesh.log.error('a call failed before it was sent', {
+        callId: callRequest.id,
+        code: meshError.code,
+        ...describeError(meshError.cause ?? meshError),
+      })
+    }
+    if (meshError.code === 'request_timeout') callRequest.answer.setHeaders({ connection: 'close' })
+    endWithError(callRequest, meshError)
+  } finally {
+    // What a refused caller still sends is thrown away, so that he gets to read his answer.
+    request.raw.resume()
+  }
+}
+
+function toCallRequest(request: FastifyRequest, response: ServerResponse, mesh: Mesh): CallRequest {
+  const { calls } = mesh.policy
+  const { id } = request
+  if (!isId('req', id)) throw new Error('the server made a request id that is none')
+  const idempotencyKey = request.headers['idempotency-key']
+  const answer = new HttpAnswer(
+    response,
+    { 'x-request-id': id, 'x-content-type-options': 'nosniff', 'cache-control': 'no-store', ...CORS_HEADERS },
+    calls.readerStallMs,
+  )
+  return {
+    id,
+    secret: () => presentedSecret(request.headers),
+    ...(typeof idempotencyKey === 'string' ? { idempotencyKey } : {}),
+    readBody: () =>
+      readJsonBody(request, { bodyBytesMax: calls.bodyBytesMax, bodyTimeoutMs: calls.bodyTimeoutMs }),
+    answer,
+    closed: closedSignal(response),
+  }
+}
+
+/** Aborted when the connection closes before the answer has ended. */
+function closedSignal(response: ServerResponse): AbortSignal {
+  const abort = new AbortController()
+  response.once('close', () => {
+    if (!response.writableFinished) abort.abort()
+  })
+  return abort.signal
+}

@@ -1,0 +1,105 @@
+import { resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { loadCatalog } from '@mesh/catalog/load.ts'
+import { createLog, describeError } from './log.ts'
+import { type Router, startRouter } from './router.ts'
+import { systemSeams } from './seams.ts'
+import { readSettings, VARIABLES } from './settings.ts'
+import { StartupError } from './storage/startup-error.ts'
+
+const PROJECT_FOLDER = resolve(import.meta.dirname, '../../..')
+
+const HELP = `Usage: npm start -- [--quiet] [--help]
+
+Starts MESH: the router, its database and the provider simulators.
+
+  --quiet   print one JSON line instead of words: {"url", "adminKeyFile", "testKey"?}
+  --help    show this
+
+Settings come from the environment:
+${VARIABLES.map(({ name, meaning, ...rest }) => {
+  const preset = 'default' in rest ? ` Default: ${rest.default}.` : ''
+  return `  ${name.padEnd(22)} ${meaning}${preset}`
+}).join('\n')}
+  OPENAI_API_KEY, ANTHROPIC_API_KEY, … the providers' own names; without one, a provider serves test keys only.
+  MESH_<PROVIDER>_BASE_URL another host that speaks the provider's protocol.
+`
+
+async function main(): Promise<void> {
+  const quiet = readArguments()
+  if (quiet === undefined) {
+    process.stdout.write(HELP)
+    return
+  }
+  const settings = readSettings(process.env, PROJECT_FOLDER, loadCatalog())
+  const log = createLog(settings.logLevel)
+  const say = (text: string): void => {
+    if (!quiet) process.stdout.write(`${text}\n`)
+  }
+  const tell = (text: string): void => void process.stderr.write(`${text}\n`)
+  for (const warning of settings.warnings) tell(`Warning: ${warning}`)
+  say('Starting MESH …')
+  const router = await startRouter({ settings, log, seams: systemSeams, notice: tell })
+  stopOnSignals(router, say)
+  process.stdout.write(quiet ? `${jsonLine(router)}\n` : words(router))
+}
+
+/** Whether to be quiet; `undefined` asks for help. */
+function readArguments(): boolean | undefined {
+  try {
+    const { values } = parseArgs({
+      options: { quiet: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+    })
+    if (values.help) return undefined
+    return values.quiet === true || !process.stdout.isTTY
+  } catch {
+    throw new StartupError('MESH takes --quiet and --help; everything else is set in the environment.')
+  }
+}
+
+function jsonLine({ url, adminKeyFile, firstAccount }: Router): string {
+  return JSON.stringify({
+    url,
+    adminKeyFile,
+    ...(firstAccount ? { testKey: firstAccount.testKey.reveal() } : {}),
+  })
+}
+
+function words({ url, adminKeyFile, firstAccount }: Router): string {
+  const lines = [`MESH is at ${url}`, `The admin key is in ${adminKeyFile}`]
+  if (firstAccount) {
+    const key = firstAccount.testKey.reveal()
+    lines.push(
+      '',
+      'A demo account was made, with test credit. Test keys reach simulated providers, offline and at no cost.',
+      `Its key, shown once: ${key}`,
+      '',
+      'A first call:',
+      `curl ${url}/v1/chat/completions -H "Authorization: Bearer ${key}" -H "Content-Type: application/json" -d '{"model":"mesh/claude-sonnet-4.5","messages":[{"role":"user","content":"hello"}]}'`,
+    )
+  }
+  lines.push('', 'Ctrl-C stops MESH.', '')
+  return lines.join('\n')
+}
+
+/** The first signal drains; the second does not wait. What a killed router held is released at the next start. */
+function stopOnSignals(router: Router, say: (text: string) => void): void {
+  let stopping = false
+  const onSignal = (): void => {
+    if (stopping) process.exit(1)
+    stopping = true
+    say('Stopping: running calls may end. Ctrl-C again stops at once.')
+    router.stop().then(
+      () => process.exit(0),
+      () => process.exit(1),
+    )
+  }
+  process.on('SIGTERM', onSignal)
+  process.on('SIGINT', onSignal)
+}
+
+main().catch((error: unknown) => {
+  if (error instanceof StartupError) process.stderr.write(`${error.message}\n`)
+  else process.stderr.write(`MESH could not start: ${JSON.stringify(describeError(error))}\n`)
+  process.exit(1)
+})

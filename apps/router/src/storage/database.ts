@@ -1,0 +1,154 @@
+import {
+  Kysely,
+  type PostgresCursor,
+  PostgresDialect,
+  type PostgresPool,
+  type PostgresPoolClient,
+  type PostgresQueryResult,
+} from 'kysely'
+import pg from 'pg'
+import { storageError } from './storage-error.ts'
+import type { Tables } from './tables.ts'
+
+/** Where a PostgreSQL is: the URL of an external one, or the parts of the embedded one (`host` is a socket folder). */
+export type ConnectionOptions =
+  | { readonly url: string }
+  | {
+      readonly host: string
+      readonly port: number
+      readonly user: string
+      readonly password: string
+      readonly database: string
+    }
+
+export interface DatabaseOptions {
+  /** Connections at most. */
+  readonly poolSize: number
+  /** Shown in `pg_stat_activity`. */
+  readonly applicationName: string
+  /** The database gives a statement up after this long. 0 is no bound. */
+  readonly statementTimeoutMs: number
+  /** The database gives up waiting for a lock after this long. 0, the default, is no bound. */
+  readonly lockTimeoutMs?: number
+  /** Waiting for a connection ends after this long with `storage_unavailable`. */
+  readonly connectTimeoutMs?: number
+}
+
+export interface Database {
+  /** Typed SQL. Rejects with `storage_unavailable` where the database cannot serve. */
+  readonly query: Kysely<Tables>
+  /** For statements written out in SQL. Its errors are PostgreSQL's own: pass them through `storageError`. */
+  readonly pool: pg.Pool
+  /**
+   * A connection of its own, outside the pool, for a session with settings or locks; its owner ends it. Rejects with
+   * `storage_unavailable`. Losing it is reported by its `end` event and by the next query.
+   */
+  connect(): Promise<pg.Client>
+  /** Waits for running queries and closes every connection of the pool. */
+  close(): Promise<void>
+}
+
+const CONNECT_TIMEOUT_MS = 5_000
+const IDLE_TIMEOUT_MS = 30_000
+const DATE_LIMIT_MS = 8.64e15
+
+/** Opens a pool. Connections are made as they are needed, so this neither waits nor fails. */
+export function openDatabase(connection: ConnectionOptions, options: DatabaseOptions): Database {
+  const config = clientConfig(connection, options)
+  const pool = new pg.Pool({ ...config, max: options.poolSize, idleTimeoutMillis: IDLE_TIMEOUT_MS })
+  // An idle connection that breaks has already left the pool; whoever asks next gets a new one or the error.
+  pool.on('error', () => undefined)
+  // One that breaks while it is lent out, between two statements, reports it with the next; a connection without a
+  // listener of its own would end the process instead.
+  pool.on('connect', (client) => client.on('error', () => undefined))
+  const query = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: reportingPool(pool) }) })
+  return {
+    query,
+    pool,
+    async connect() {
+      const client = new pg.Client(config)
+      // Without a listener a broken connection would end the process; its owner hears `end`.
+      client.on('error', () => undefined)
+      await client.connect().catch(rethrow)
+      return client
+    },
+    close: () => query.destroy(),
+  }
+}
+
+/** What `pg` needs for one connection: bounds, UTC, and the types that `Tables` promises. */
+function clientConfig(connection: ConnectionOptions, options: DatabaseOptions): pg.ClientConfig {
+  const { url, ...parts } = { url: undefined, ...connection }
+  return {
+    ...(url === undefined ? parts : { connectionString: url }),
+    application_name: options.applicationName,
+    connectionTimeoutMillis: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+    statement_timeout: options.statementTimeoutMs,
+    lock_timeout: options.lockTimeoutMs ?? 0,
+    keepAlive: true,
+    // Days and months of limits begin at midnight UTC whatever the server's own zone is.
+    options: '-c timezone=UTC',
+    types: { getTypeParser },
+  }
+}
+
+const parseTimestamp = pg.types.getTypeParser(pg.types.builtins.TIMESTAMPTZ)
+const INT8_ARRAY = 1016
+
+function parseMoment(text: string): Date {
+  if (text === 'infinity') return new Date(DATE_LIMIT_MS)
+  if (text === '-infinity') return new Date(-DATE_LIMIT_MS)
+  return parseTimestamp(text)
+}
+
+function parseBigintArray(text: string): bigint[] {
+  return text === '{}' ? [] : text.slice(1, -1).split(',').map(BigInt)
+}
+
+function getTypeParser(oid: number, format?: 'text' | 'binary'): (text: string) => unknown {
+  if (format !== 'binary') {
+    if (oid === pg.types.builtins.INT8) return BigInt
+    if (oid === INT8_ARRAY) return parseBigintArray
+    if (oid === pg.types.builtins.TIMESTAMPTZ) return parseMoment
+  }
+  return pg.types.getTypeParser(oid, format)
+}
+
+/** The pool as Kysely sees it: the same, with errors told apart. */
+function reportingPool(pool: pg.Pool): PostgresPool {
+  // Kysely recognises a connection by the object that it was given for it.
+  const known = new WeakMap<pg.PoolClient, PostgresPoolClient>()
+  return {
+    options: pool.options,
+    async connect() {
+      const client = await pool.connect().catch(rethrow)
+      const reporting = known.get(client) ?? new ReportingClient(client)
+      known.set(client, reporting)
+      return reporting
+    },
+    end: () => pool.end(),
+  }
+}
+
+class ReportingClient implements PostgresPoolClient {
+  readonly #client: pg.PoolClient
+
+  constructor(client: pg.PoolClient) {
+    this.#client = client
+  }
+
+  query<Row>(statement: string, parameters: readonly unknown[]): Promise<PostgresQueryResult<Row>>
+  query<Row>(cursor: PostgresCursor<Row>): PostgresCursor<Row>
+  query(statement: unknown, parameters: readonly unknown[] = []): unknown {
+    if (typeof statement !== 'string') throw new TypeError('MESH reads pages, not cursors')
+    return this.#client.query(statement, [...parameters]).catch(rethrow)
+  }
+
+  release(destroy?: boolean): void {
+    this.#client.release(destroy)
+  }
+}
+
+function rethrow(error: unknown): never {
+  throw storageError(error)
+}

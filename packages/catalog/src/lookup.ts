@@ -1,0 +1,66 @@
+import type { Catalog, Model, ModelId } from './catalog.ts'
+
+/** Longer names are cut before any work is done on them: a hostile name costs no more than this many characters. */
+const NAME_LENGTH_MAX = 128
+const PREFIX = 'mesh/'
+
+/** Finds models by any of their names. */
+export interface ModelIndex {
+  /** The model that a name means: its id with or without `mesh/`, or an alias, in any case. */
+  resolve(name: string): Model | undefined
+  /** The ids that look most like a name, the closest first: for the message that a model does not exist. */
+  nearest(name: string, count: number): ModelId[]
+}
+
+/** Builds the index of a catalogue. The catalogue's loader has made sure that no alias means two models. */
+export function createModelIndex(catalog: Catalog): ModelIndex {
+  const byName = new Map<string, Model>()
+  for (const model of catalog.models) {
+    for (const alias of model.aliases) byName.set(alias, model)
+  }
+  for (const model of catalog.models) byName.set(withoutPrefix(model.id.toLowerCase()), model)
+  const slugs = catalog.models.map((model) => ({
+    id: model.id,
+    slug: withoutPrefix(model.id.toLowerCase()),
+  }))
+
+  return {
+    resolve(name) {
+      if (name.length > NAME_LENGTH_MAX) return undefined
+      return byName.get(withoutPrefix(name.toLowerCase()))
+    },
+    nearest(name, count) {
+      const asked = lastSegment(name.slice(0, NAME_LENGTH_MAX).toLowerCase())
+      return slugs
+        .map(({ id, slug }) => ({ id, distance: editDistance(asked, slug) }))
+        .sort((a, b) => a.distance - b.distance || (a.id < b.id ? -1 : 1))
+        .slice(0, count)
+        .map(({ id }) => id)
+    },
+  }
+}
+
+function withoutPrefix(name: string): string {
+  return name.startsWith(PREFIX) ? name.slice(PREFIX.length) : name
+}
+
+/** `anthropic/claude-sonet-4.5` is a misspelt `claude-sonnet-4.5`, whatever stands before it. */
+function lastSegment(name: string): string {
+  return name.slice(name.lastIndexOf('/') + 1)
+}
+
+/** Levenshtein's distance, one row at a time: work and memory are bounded by the two lengths. */
+function editDistance(from: string, to: string): number {
+  let above = Array.from({ length: to.length + 1 }, (_, column) => column)
+  for (let row = 1; row <= from.length; row++) {
+    const current = [row]
+    let left = row
+    for (let column = 1; column <= to.length; column++) {
+      const substituted = (above[column - 1] ?? 0) + (from[row - 1] === to[column - 1] ? 0 : 1)
+      left = Math.min(substituted, (above[column] ?? 0) + 1, left + 1)
+      current.push(left)
+    }
+    above = current
+  }
+  return above[to.length] ?? 0
+}

@@ -1,0 +1,110 @@
+import type { Ask } from './ask.ts'
+import type { Outlet } from './outlet.ts'
+import type { Candidate } from './plan.ts'
+import type { FinishReason, StreamEvent } from './stream-event.ts'
+
+/**
+ * Renders an answer in the caller's shape. It is opened once a call, when it is certain whose answer it is, and hears
+ * only that endpoint's events, in order: everything but `usage`, `failure` and `end`. What it returns is written to a
+ * caller who streams; for another it gathers. The closing text is not asked of it here: the router writes that when
+ * the charge is durable.
+ */
+export interface Reply {
+  event(event: StreamEvent): string
+}
+
+export interface AnswerInput {
+  readonly candidate: Candidate
+  readonly ask: Ask
+  readonly openReply: (served: Candidate) => Reply
+  readonly outlet: Outlet
+}
+
+/**
+ * One attempt's answer on its way to the reply. Until it has content that the caller would see, nothing of it leaves,
+ * so that another attempt can take its place; for a caller who does not stream, until it is whole.
+ */
+export class Answer {
+  readonly #input: AnswerInput
+  #pending: StreamEvent[] = []
+  #reply: Reply | undefined
+  #text = ''
+  #contentSent = false
+  #firstContentAtMs: number | undefined
+  #finishReason: FinishReason | undefined
+
+  constructor(input: AnswerInput) {
+    this.#input = input
+  }
+
+  /** Whether any byte of this answer left for the caller: from then on no other can take its place. */
+  get contentSent(): boolean {
+    return this.#contentSent
+  }
+
+  /** When the first output came, visible to the caller or not. */
+  get firstContentAtMs(): number | undefined {
+    return this.#firstContentAtMs
+  }
+
+  /** Why the first choice ended, or the first that ended. */
+  get finishReason(): FinishReason | undefined {
+    return this.#finishReason
+  }
+
+  take(event: StreamEvent, nowMs: number): void {
+    if (event.type === 'usage' || event.type === 'failure' || event.type === 'end') return
+    if (event.type === 'finish' && (event.choice === 0 || !this.#finishReason))
+      this.#finishReason = event.reason
+    if (isOutput(event)) this.#firstContentAtMs ??= nowMs
+    if (this.#input.outlet.isLeft) return
+    if (this.#reply) {
+      this.#text += this.#reply.event(event)
+      return
+    }
+    this.#pending.push(event)
+    if (this.#input.ask.stream && this.#isVisible(event)) this.#open()
+  }
+
+  /** Writes what was rendered since the last time. Resolves when the reader can take more. */
+  flush(): Promise<void> {
+    if (this.#text === '' || !this.#input.ask.stream) return Promise.resolve()
+    const text = this.#text
+    this.#text = ''
+    this.#contentSent = true
+    this.#input.outlet.open(this.#input.candidate)
+    return this.#input.outlet.write(text)
+  }
+
+  /** The answer ends here, whole or cut: what was kept back goes out. */
+  complete(): Promise<void> {
+    this.#open()
+    return this.flush()
+  }
+
+  #open(): void {
+    if (this.#reply || this.#input.outlet.isLeft) return
+    this.#reply = this.#input.openReply(this.#input.candidate)
+    for (const event of this.#pending) this.#text += this.#reply.event(event)
+    this.#pending = []
+  }
+
+  #isVisible(event: StreamEvent): boolean {
+    return isOutput(event) && !(event.type === 'reasoning' && this.#input.ask.reasoning?.exclude)
+  }
+}
+
+function isOutput(event: StreamEvent): boolean {
+  switch (event.type) {
+    case 'text':
+    case 'refusal':
+    case 'reasoning':
+      return event.text !== ''
+    case 'tool-arguments':
+      return event.fragment !== ''
+    case 'tool-call':
+      return true
+    default:
+      return false
+  }
+}

@@ -1,0 +1,281 @@
+import type { Cancel, Clock } from './clock.ts'
+import type { Failure } from './failure.ts'
+import type { Decoder, Protocol, ResponseHeaders } from './protocol.ts'
+import { Refusal } from './refusal.ts'
+import type { StreamEvent } from './stream-event.ts'
+import type { Exchange, Receiver, Transport, UpstreamRequest } from './transport.ts'
+
+export interface AttemptLimits {
+  /** Until there is a connection. */
+  readonly connectTimeoutMs: number
+  /** From the request to the head of a streamed answer. */
+  readonly firstByteTimeoutMs: number
+  /** Between two chunks of an answer, not counting the time in which we took none. */
+  readonly idleTimeoutMs: number
+}
+
+export interface AttemptInput {
+  readonly transport: Transport
+  readonly request: UpstreamRequest
+  readonly protocol: Protocol
+  /** Whether the upstream was asked to stream. */
+  readonly stream: boolean
+  readonly clock: Clock
+  readonly limits: AttemptLimits
+  /** When the whole call must have ended, by the clock. */
+  readonly deadlineAtMs: number
+}
+
+/** How an attempt ended. `complete`: the protocol's terminal event came. `stopped`: we ended it. */
+export type AttemptEnd =
+  | { readonly type: 'complete' }
+  | { readonly type: 'failed'; readonly failure: Failure }
+  | { readonly type: 'stopped' }
+
+/** What an attempt has to tell: what the upstream said since the last step (nothing, after `wake`), or its end. */
+export type Step =
+  | { readonly type: 'events'; readonly events: readonly StreamEvent[] }
+  | { readonly type: 'ended'; readonly end: AttemptEnd }
+
+/** Chunks that nobody has taken yet, in bytes: beyond it the upstream is paused. */
+const UNTAKEN_BYTES_MAX = 64 * 1024
+/** After the terminal event the connection has this long to end by itself, so that it can be used again. */
+const LINGER_MS = 1_000
+/** Without a stream the head comes with the whole answer: it may take half of what is left, so that others may try. */
+const UNSTREAMED_SHARE_OF_DEADLINE = 0.5
+
+/**
+ * One request to one endpoint, from its dispatch to its end, read step by step with `next`. It decodes, watches the
+ * clock and pauses the upstream when nobody takes what comes; it knows nothing of callers, holds and other attempts.
+ */
+export class UpstreamAttempt implements Receiver {
+  readonly #input: AttemptInput
+  readonly #decoder: Decoder
+  #exchange: Exchange | undefined
+  #isSent = false
+  #isAccepted = false
+  #stopsWhenAccepted = false
+  #isPaused = false
+  #isOver = false
+  #isAwake = false
+  #heardAnything = false
+  #events: StreamEvent[] = []
+  #untakenBytes = 0
+  #refusal: Refusal | undefined
+  #end: AttemptEnd | undefined
+  #deliver: ((step: Step) => void) | undefined
+  /** The time-out that runs now, and since when. */
+  #timeout: Timeout
+  #quietSinceMs: number
+  #cancelTimer: Cancel = () => {}
+
+  constructor(input: AttemptInput) {
+    this.#input = input
+    this.#decoder = input.protocol.decoder(input.stream)
+    this.#quietSinceMs = input.clock.monotonic()
+    this.#timeout = {
+      afterMs: input.limits.connectTimeoutMs,
+      failure: { outcome: 'not_dispatched', reason: 'connect_timeout' },
+    }
+    const exchange = input.transport.send(input.request, this)
+    this.#exchange = exchange
+    // The transport may have been heard before it returned.
+    if (this.#isOver) exchange.abort()
+    else if (this.#isPaused) exchange.pause()
+    if (!this.#end) this.#watch()
+  }
+
+  /** Whether the request began to leave. */
+  get isSent(): boolean {
+    return this.#isSent
+  }
+
+  /** Whether the provider said that it took the request: from here on it works, and bills. */
+  get isAccepted(): boolean {
+    return this.#isAccepted
+  }
+
+  /** Resolves with what came since the last step. One caller at a time. */
+  next(): Promise<Step> {
+    const step = this.#takeStep()
+    if (step) return Promise.resolve(step)
+    return new Promise((resolve) => {
+      this.#deliver = resolve
+    })
+  }
+
+  /** Lets `next` resolve though nothing came. */
+  wake(): void {
+    this.#isAwake = true
+    this.#tell()
+  }
+
+  /** Drops the connection. What was said until now can still be taken. */
+  stop(): void {
+    this.#finish({ type: 'stopped' })
+  }
+
+  /** Stops as soon as it is known whether the provider took the request, so that it is known who pays. */
+  stopWhenAccepted(): void {
+    if (this.#isAccepted) this.stop()
+    else this.#stopsWhenAccepted = true
+  }
+
+  onSent(): void {
+    this.#isSent = true
+    const { stream, limits, clock, deadlineAtMs } = this.#input
+    const leftMs = deadlineAtMs - clock.monotonic()
+    this.#expect({
+      afterMs: stream ? limits.firstByteTimeoutMs : leftMs * UNSTREAMED_SHARE_OF_DEADLINE,
+      failure: { outcome: 'uncertain', reason: 'first_byte_timeout' },
+    })
+  }
+
+  onHead(status: number, headers: ResponseHeaders): void {
+    if (this.#end) return
+    this.#expect({
+      afterMs: this.#input.limits.idleTimeoutMs,
+      failure: { outcome: 'uncertain', reason: 'idle_timeout' },
+    })
+    const isAnswer = status >= 200 && status < 300
+    if (!isAnswer) {
+      this.#refusal = new Refusal(this.#input.protocol, status, headers)
+      return
+    }
+    this.#isAccepted = true
+    if (this.#stopsWhenAccepted) this.stop()
+  }
+
+  onChunk(bytes: Uint8Array): void {
+    if (this.#end) return
+    this.#quietSinceMs = this.#input.clock.monotonic()
+    if (this.#refusal) {
+      this.#refusal.push(bytes)
+      if (this.#refusal.isFull) this.#fail(this.#refusal.classify())
+      return
+    }
+    this.#take(this.#decoder.push(bytes))
+    if (this.#events.length > 0) this.#holdBack(bytes.length)
+    this.#tell()
+  }
+
+  onEnd(): void {
+    if (this.#isClosed()) return
+    if (this.#refusal) {
+      this.#fail(this.#refusal.classify())
+      return
+    }
+    this.#take(this.#decoder.end())
+    if (!this.#end) this.#fail({ outcome: 'uncertain', reason: this.#heardAnything ? 'stream_cut' : 'empty' })
+    this.#tell()
+  }
+
+  onFailure(failure: Failure): void {
+    if (!this.#isClosed()) this.#fail(this.#refusal?.classify() ?? failure)
+  }
+
+  /** Notes that the connection is over; says whether the attempt had ended before it. */
+  #isClosed(): boolean {
+    this.#isOver = true
+    if (this.#end) this.#cancelTimer()
+    return this.#end !== undefined
+  }
+
+  #take(events: readonly StreamEvent[]): void {
+    for (const event of events) {
+      if (event.type === 'failure') this.#fail(event.failure)
+      else if (event.type === 'end') this.#finish({ type: 'complete' })
+      else this.#events.push(event)
+    }
+    this.#heardAnything ||= this.#events.length > 0
+  }
+
+  #fail(failure: Failure): void {
+    this.#finish({ type: 'failed', failure })
+  }
+
+  #finish(end: AttemptEnd): void {
+    if (this.#end) return
+    this.#end = end
+    this.#cancelTimer()
+    if (end.type === 'complete') this.#letGo()
+    else this.#drop()
+    this.#tell()
+  }
+
+  /** Leaves the connection to its own end, for a while. */
+  #letGo(): void {
+    if (this.#isOver) return
+    if (this.#isPaused) this.#exchange?.resume()
+    this.#cancelTimer = this.#input.clock.schedule(LINGER_MS, () => this.#drop())
+  }
+
+  #drop(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#exchange?.abort()
+  }
+
+  #tell(): void {
+    if (!this.#deliver) return
+    const step = this.#takeStep()
+    if (!step) return
+    const deliver = this.#deliver
+    this.#deliver = undefined
+    deliver(step)
+  }
+
+  #takeStep(): Step | undefined {
+    if (this.#events.length > 0 || (this.#isAwake && !this.#end)) {
+      const events = this.#events
+      this.#events = []
+      this.#isAwake = false
+      this.#takeMore()
+      return { type: 'events', events }
+    }
+    return this.#end && { type: 'ended', end: this.#end }
+  }
+
+  #holdBack(bytes: number): void {
+    this.#untakenBytes += bytes
+    if (this.#untakenBytes <= UNTAKEN_BYTES_MAX || this.#isPaused) return
+    this.#isPaused = true
+    this.#exchange?.pause()
+  }
+
+  #takeMore(): void {
+    this.#untakenBytes = 0
+    if (!this.#isPaused) return
+    this.#isPaused = false
+    this.#quietSinceMs = this.#input.clock.monotonic()
+    if (!this.#isOver) this.#exchange?.resume()
+  }
+
+  #expect(timeout: Timeout): void {
+    this.#timeout = timeout
+    this.#quietSinceMs = this.#input.clock.monotonic()
+    this.#watch()
+  }
+
+  /** One timer an attempt: when it fires early, because bytes came since it was set, it is set again. */
+  #watch(): void {
+    this.#cancelTimer()
+    if (this.#end) return
+    const { clock, deadlineAtMs } = this.#input
+    const nowMs = clock.monotonic()
+    const quietSinceMs = this.#isPaused ? nowMs : this.#quietSinceMs
+    const dueAtMs = quietSinceMs + this.#timeout.afterMs
+    if (nowMs >= deadlineAtMs) this.#fail(this.#refusal?.classify() ?? deadlineFailure(this.#isSent))
+    else if (nowMs >= dueAtMs) this.#fail(this.#refusal?.classify() ?? this.#timeout.failure)
+    else this.#cancelTimer = clock.schedule(Math.min(dueAtMs, deadlineAtMs) - nowMs, () => this.#watch())
+  }
+}
+
+interface Timeout {
+  readonly afterMs: number
+  readonly failure: Failure
+}
+
+function deadlineFailure(isSent: boolean): Failure {
+  return { outcome: isSent ? 'uncertain' : 'not_dispatched', reason: 'deadline' }
+}

@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { ModelId } from '@mesh/catalog/catalog.ts'
+import fc from 'fast-check'
+import type { Ask, Message } from './ask.ts'
+import { boundInput, inputTokensMax } from './input-bound.ts'
+
+function ask(change: Partial<Ask> = {}): Ask {
+  return {
+    messages: [],
+    tools: [],
+    stop: [],
+    choices: 1,
+    extras: {},
+    stream: false,
+    usageChunk: false,
+    ...change,
+  }
+}
+
+const user = (text: string): Message => ({ role: 'user', parts: [{ type: 'text', text }] })
+const endpoint = (model: ModelId, contextTokens = 200_000): { model: ModelId; contextTokens: number } => ({
+  model,
+  contextTokens,
+})
+const empty = boundInput(ask()).textTokens
+
+test('a text counts at least its UTF-8 bytes, and a message at least eight tokens more', () => {
+  fc.assert(
+    fc.property(fc.array(fc.string({ unit: 'binary' }), { maxLength: 5 }), (texts) => {
+      const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
+      const bound = boundInput(ask({ messages: texts.map(user) }))
+      assert.ok(bound.textTokens >= empty + bytes + 8 * texts.length)
+    }),
+  )
+})
+
+test('a text that grows when it is composed counts as grown', () => {
+  const text = '\u{1D160}'.repeat(100)
+  assert.equal(Buffer.byteLength(text), 400)
+  assert.ok(boundInput(ask({ messages: [user(text)] })).textTokens >= empty + 1_200)
+})
+
+test('everything that goes upstream counts', () => {
+  const x = 'x'.repeat(1_000)
+  const base: Extract<Message, { role: 'assistant' }> = {
+    role: 'assistant',
+    parts: [],
+    toolCalls: [],
+    reasoning: [],
+  }
+  const asks: readonly Partial<Ask>[] = [
+    { messages: [{ role: 'system', parts: [{ type: 'text', text: x }] }] },
+    { messages: [{ role: 'user', parts: [], name: x }] },
+    { messages: [{ role: 'tool', toolCallId: 'a', parts: [{ type: 'text', text: x }] }] },
+    { messages: [{ role: 'tool', toolCallId: x, parts: [] }] },
+    { messages: [{ ...base, parts: [{ type: 'text', text: x }] }] },
+    { messages: [{ ...base, refusal: x }] },
+    { messages: [{ ...base, reasoning: [{ text: x }] }] },
+    { messages: [{ ...base, reasoning: [{ text: '', signature: x }] }] },
+    { messages: [{ ...base, reasoning: [{ text: '', redacted: x }] }] },
+    { messages: [{ ...base, toolCalls: [{ id: x, name: 'a', arguments: '' }] }] },
+    { messages: [{ ...base, toolCalls: [{ id: 'a', name: x, arguments: '' }] }] },
+    { messages: [{ ...base, toolCalls: [{ id: 'a', name: 'a', arguments: x }] }] },
+    { tools: [{ name: x }] },
+    { tools: [{ name: 'a', description: x }] },
+    { tools: [{ name: 'a', parameters: { description: x } }] },
+    { responseFormat: { type: 'json_schema', name: 'a', schema: { description: x } } },
+    { responseFormat: { type: 'json_schema', name: 'a', description: x, schema: {} } },
+    {
+      messages: [
+        {
+          role: 'user',
+          parts: [{ type: 'file', source: { kind: 'base64', mediaType: 'a/b', base64: '' }, filename: x }],
+        },
+      ],
+    },
+  ]
+  for (const change of asks) {
+    assert.ok(boundInput(ask(change)).textTokens >= empty + 1_000, JSON.stringify(change).slice(0, 60))
+  }
+})
+
+test('images, files and audio are counted apart from text', () => {
+  const source = { kind: 'base64', mediaType: 'image/png', base64: 'A'.repeat(4_000) } as const
+  const bound = boundInput(
+    ask({
+      messages: [
+        {
+          role: 'user',
+          parts: [
+            { type: 'image', source },
+            { type: 'image', source },
+            { type: 'file', source },
+            { type: 'audio', format: 'mp3', base64: source.base64 },
+          ],
+        },
+      ],
+    }),
+  )
+  assert.deepEqual({ ...bound, textTokens: 0 }, { textTokens: 0, images: 2, files: 1, audioSeconds: 3 })
+  assert.ok(bound.textTokens < empty + 100)
+})
+
+test('an image costs its model’s published maximum, and the window where there is none', () => {
+  const bound = { textTokens: 1_000, images: 2, files: 0, audioSeconds: 0 }
+  assert.equal(inputTokensMax(bound, endpoint('mesh/claude-sonnet-4.5')), 1_000 + 2 * 4_784)
+  assert.equal(inputTokensMax(bound, endpoint('mesh/gpt-4o-mini')), 1_000 + 2 * 48_169)
+  assert.equal(inputTokensMax(bound, endpoint('mesh/llama-4-scout')), 200_000)
+  assert.equal(inputTokensMax({ ...bound, images: 0 }, endpoint('mesh/llama-4-scout')), 1_000)
+})
+
+test('documents and audio are bounded by the context window, and so is everything', () => {
+  const none = { textTokens: 1_000, images: 0, files: 0, audioSeconds: 0 }
+  const model = endpoint('mesh/claude-sonnet-4.5')
+  assert.equal(inputTokensMax({ ...none, files: 1 }, model), 200_000)
+  assert.equal(inputTokensMax({ ...none, audioSeconds: 1 }, model), 200_000)
+  assert.equal(inputTokensMax({ ...none, textTokens: 900_000 }, model), 200_000)
+  assert.equal(inputTokensMax({ ...none, images: 200 }, model), 200_000)
+})

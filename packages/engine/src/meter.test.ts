@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { EMPTY_BUCKETS, inputTokens, outputTokens, type TokenBuckets } from '@mesh/catalog/token-buckets.ts'
+import fc from 'fast-check'
+import { exampleAsk, exampleCandidate, exampleEndpoint } from '../test/support/examples.ts'
+import { Meter, type MeterInput, mayThinkUnseen, usualInputTokens } from './meter.ts'
+import type { StreamEvent, UsageFlag } from './stream-event.ts'
+
+function meterOf(changes: Partial<MeterInput> = {}): Meter {
+  return new Meter({
+    candidate: exampleCandidate('acme'),
+    inputTokensUsual: 100,
+    choices: 1,
+    thinksUnseen: false,
+    startedAtMs: 0,
+    ...changes,
+  })
+}
+
+const text = (value: string, choice = 0): StreamEvent => ({ type: 'text', choice, text: value })
+const report = (buckets: Partial<TokenBuckets>, flags: readonly UsageFlag[] = []): StreamEvent => ({
+  type: 'usage',
+  usage: { buckets: { ...EMPTY_BUCKETS, ...buckets }, flags },
+})
+
+function metered(
+  events: readonly StreamEvent[],
+  changes: Partial<MeterInput> = {},
+  held = 1_000,
+  whole = true,
+) {
+  const meter = meterOf(changes)
+  for (const event of events) meter.count(event, 0)
+  return meter.usage(whole, held)
+}
+
+test('the guard counts a token a byte, of everything that comes out', () => {
+  fc.assert(
+    fc.property(fc.array(fc.string({ unit: 'binary' }), { maxLength: 20 }), (texts) => {
+      const meter = meterOf()
+      const before = meter.outputTokensMax(0)
+      let bytes = 0
+      let last = before
+      for (const [at, value] of texts.entries()) {
+        const kinds: StreamEvent[] = [
+          text(value),
+          { type: 'reasoning', choice: 0, text: value },
+          { type: 'tool-arguments', choice: 0, index: 0, fragment: value },
+          { type: 'refusal', choice: 0, text: value },
+        ]
+        meter.count(kinds[at % kinds.length] ?? text(value), 0)
+        bytes += Buffer.byteLength(value)
+        const now = meter.outputTokensMax(0)
+        assert.ok(now >= last)
+        last = now
+      }
+      assert.equal(last, before + bytes)
+    }),
+  )
+})
+
+test('a tool call weighs more than its name', () => {
+  const meter = meterOf()
+  const before = meter.outputTokensMax(0)
+  meter.count({ type: 'tool-call', choice: 0, index: 0, id: 'call_1', name: 'weather' }, 0)
+  assert.ok(meter.outputTokensMax(0) > before + 'weather'.length)
+})
+
+test('unseen thought is bounded by time, until every answer has begun', () => {
+  const meter = meterOf({ thinksUnseen: true, choices: 2 })
+  const before = meter.outputTokensMax(0)
+  assert.equal(meter.outputTokensMax(1_000), before + 600)
+  meter.count(text('a', 0), 1_000)
+  assert.ok(meter.growsUnseen)
+  assert.equal(meter.outputTokensMax(2_000), before + 1 + 300 + 600)
+  meter.count(text('b', 1), 2_000)
+  assert.ok(!meter.growsUnseen)
+  assert.equal(meter.outputTokensMax(60_000), before + 2 + 300 + 600)
+})
+
+test('a report that can be true is charged as it is', () => {
+  const buckets = { input: 10, cacheRead: 20, cacheWrite1h: 30, output: 40, reasoning: 5 }
+  assert.deepEqual(metered([text('x'.repeat(50)), report(buckets)]), {
+    buckets: { ...EMPTY_BUCKETS, ...buckets },
+    source: 'reported',
+    flags: [],
+  })
+})
+
+test('a later report replaces an earlier one, and its flags are passed on', () => {
+  const usage = metered([report({ input: 1, output: 1 }), report({ input: 2, output: 3 }, ['sum_mismatch'])])
+  assert.deepEqual(usage.buckets, { ...EMPTY_BUCKETS, input: 2, output: 3 })
+  assert.deepEqual(usage.flags, ['sum_mismatch'])
+})
+
+test('an answer without a report is estimated at four bytes a token, never at nothing', () => {
+  const usage = metered([text('x'.repeat(401)), { type: 'reasoning', choice: 0, text: 'y'.repeat(40) }])
+  assert.deepEqual(usage, {
+    buckets: { ...EMPTY_BUCKETS, input: 100, output: 101, reasoning: 10 },
+    source: 'estimated',
+    flags: ['missing'],
+  })
+})
+
+test('a report of nothing for something is no report', () => {
+  const usage = metered([text('x'.repeat(40)), report({ input: 7 })])
+  assert.deepEqual(usage.buckets, { ...EMPTY_BUCKETS, input: 7, output: 10 })
+  assert.deepEqual([usage.source, usage.flags], ['estimated', ['missing']])
+  assert.deepEqual(metered([text('x'.repeat(40)), report({ output: 9 })]).buckets, {
+    ...EMPTY_BUCKETS,
+    input: 100,
+    output: 9,
+  })
+})
+
+test('nothing for nothing is believed', () => {
+  assert.deepEqual(metered([report({ input: 7 })]), {
+    buckets: { ...EMPTY_BUCKETS, input: 7 },
+    source: 'reported',
+    flags: [],
+  })
+})
+
+test('of a part of an answer the placeholder for its output is not believed', () => {
+  const seen = [report({ input: 7, cacheRead: 3, output: 1 }), text('x'.repeat(400))]
+  assert.deepEqual(metered(seen, {}, 1_000, false), {
+    buckets: { ...EMPTY_BUCKETS, input: 7, cacheRead: 3, output: 100 },
+    source: 'estimated',
+    flags: [],
+  })
+})
+
+const IMPOSSIBLE: readonly (readonly [
+  string,
+  Partial<TokenBuckets>,
+  Partial<TokenBuckets>,
+  readonly UsageFlag[],
+])[] = [
+  [
+    'input above its bound',
+    { input: 1_500, cacheRead: 500, output: 1 },
+    { input: 750, cacheRead: 250, output: 1 },
+    ['exceeds_hold'],
+  ],
+  [
+    'input above the context window',
+    { input: 1e12, output: 1 },
+    { input: 1_000, output: 1 },
+    ['exceeds_context', 'exceeds_hold'],
+  ],
+  [
+    'output above the hold',
+    { input: 1, output: 300, reasoning: 100 },
+    { input: 1, output: 150, reasoning: 50 },
+    ['exceeds_hold'],
+  ],
+]
+
+for (const [name, reported, charged, flags] of IMPOSSIBLE) {
+  test(`${name} is lowered in proportion and flagged`, () => {
+    const usage = metered([text('x'.repeat(400)), report(reported)], {}, 200)
+    assert.deepEqual(usage, { buckets: { ...EMPTY_BUCKETS, ...charged }, source: 'reported', flags })
+  })
+}
+
+test('more output than there are bytes is not believed of a model that cannot think unseen', () => {
+  const events = [text('hello'), report({ input: 1, output: 900 })]
+  const seen = metered(events)
+  assert.deepEqual(seen.flags, ['above_estimate'])
+  assert.equal(outputTokens(seen.buckets), 5 + 16 + 256)
+  const unseen = metered(events, { thinksUnseen: true })
+  assert.deepEqual([outputTokens(unseen.buckets), unseen.flags], [900, []])
+})
+
+test('whatever is reported and seen, what is charged fits bound, context and hold', () => {
+  const count = fc.oneof(fc.nat(2_000), fc.nat(1_000_000_000_000))
+  const buckets = fc.record({
+    input: count,
+    cacheRead: count,
+    cacheWrite5m: count,
+    cacheWrite1h: count,
+    inputAudio: count,
+    inputImage: count,
+    output: count,
+    reasoning: count,
+    outputAudio: count,
+    outputImage: count,
+  })
+  const flags = fc.constant([])
+  const usageEvent = fc.record({ type: fc.constant('usage' as const), usage: fc.record({ buckets, flags }) })
+  const events = fc.array(
+    fc.oneof(
+      usageEvent,
+      fc.string().map((value) => text(value)),
+    ),
+    { maxLength: 10 },
+  )
+  fc.assert(
+    fc.property(events, fc.nat(3_000), fc.boolean(), fc.boolean(), (said, held, whole, thinksUnseen) => {
+      const usage = metered(said, { thinksUnseen }, held, whole)
+      assert.ok(inputTokens(usage.buckets) <= 1_000)
+      assert.ok(outputTokens(usage.buckets) <= held)
+      assert.ok(Object.values(usage.buckets).every((tokens) => Number.isSafeInteger(tokens) && tokens >= 0))
+    }),
+  )
+})
+
+test('the usual input is a quarter of its text and never above its bound', () => {
+  const bound = { textTokens: 401, images: 1, files: 0, audioSeconds: 2.5 }
+  assert.equal(usualInputTokens(bound, 100_000), 101 + 1_000 + 80)
+  assert.equal(usualInputTokens(bound, 500), 500)
+})
+
+test('who may think unseen', () => {
+  const thinker = exampleEndpoint('mesh/one', 'acme', { reasoningOptions: [{ type: 'toggle' }] })
+  const claude = { ...thinker, protocol: 'anthropic_messages' } as const
+  assert.ok(mayThinkUnseen(thinker, exampleAsk()))
+  assert.ok(
+    !mayThinkUnseen(exampleEndpoint('mesh/one', 'acme'), exampleAsk({ reasoning: { effort: 'high' } })),
+  )
+  assert.ok(!mayThinkUnseen(claude, exampleAsk()))
+  assert.ok(!mayThinkUnseen(claude, exampleAsk({ reasoning: { effort: 'none' } })))
+  assert.ok(mayThinkUnseen(claude, exampleAsk({ reasoning: { maxTokens: 2_000 } })))
+})

@@ -1,0 +1,276 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Endpoint, EndpointId, Model, ModelId } from '@mesh/catalog/catalog.ts'
+import fc from 'fast-check'
+import {
+  exampleEndpoint,
+  examplePrices,
+  exampleRates,
+  exampleRoute,
+  exampleShape,
+} from '../test/support/examples.ts'
+import { inputTokensMax } from './input-bound.ts'
+import { type ExcludedBy, type PlanInput, plan } from './plan.ts'
+
+const PROVIDERS = ['acme', 'bolt', 'core', 'dune']
+
+function exampleModel(id: ModelId, endpoints: readonly Endpoint[]): Model {
+  return {
+    id,
+    name: id,
+    vendor: 'acme',
+    kind: 'chat',
+    releaseDate: '2026-01-01',
+    contextTokens: 100_000,
+    outputTokensMax: 10_000,
+    inputModalities: ['text'],
+    outputModalities: ['text'],
+    capabilities: {
+      tools: true,
+      jsonObject: true,
+      jsonSchema: true,
+      reasoning: false,
+      vision: false,
+      pdf: false,
+    },
+    aliases: [],
+    endpoints,
+  }
+}
+
+interface World {
+  readonly endpoints: readonly Endpoint[]
+  readonly input?: Partial<Omit<PlanInput, 'snapshot'>>
+  readonly snapshot?: Partial<PlanInput['snapshot']>
+}
+
+function planInput({ endpoints, input = {}, snapshot = {} }: World): PlanInput {
+  const ids = [...new Set(endpoints.map(({ model }) => model))]
+  const models = ids.map((id) =>
+    exampleModel(
+      id,
+      endpoints.filter(({ model }) => model === id),
+    ),
+  )
+  return {
+    models: ids,
+    shape: exampleShape(),
+    route: exampleRoute(),
+    policy: { livemode: true },
+    inputTokensMax,
+    ...input,
+    snapshot: {
+      id: 'snapshot-1',
+      catalog: { version: '1', providers: [], models },
+      sellPrices: new Map(endpoints.map(({ id, prices }) => [id, prices])),
+      protocolBuilt: (name) => name === 'openai_chat',
+      credentials: new Set(PROVIDERS),
+      enabledProviders: new Set(PROVIDERS),
+      ...snapshot,
+    },
+  }
+}
+
+function idsOf(input: PlanInput): EndpointId[] {
+  return plan(input).candidates.map(({ endpoint }) => endpoint.id)
+}
+
+const PLAIN = exampleEndpoint('mesh/one', 'acme')
+const shapeWith = (changes: Parameters<typeof exampleShape>[0]) => ({ shape: exampleShape(changes) })
+const routeWith = (changes: Parameters<typeof exampleRoute>[0]) => ({ route: exampleRoute(changes) })
+
+const REMOVALS: readonly (readonly [ExcludedBy, World])[] = [
+  ['protocol_not_built', { endpoints: [{ ...PLAIN, protocol: 'gemini' }] }],
+  ['credential_missing', { endpoints: [PLAIN], snapshot: { credentials: new Set() } }],
+  ['provider_disabled', { endpoints: [PLAIN], snapshot: { enabledProviders: new Set() } }],
+  ['allowed_models', { endpoints: [PLAIN], input: { policy: { livemode: true, allowedModels: new Set() } } }],
+  [
+    'allowed_providers',
+    { endpoints: [PLAIN], input: { policy: { livemode: true, allowedProviders: new Set() } } },
+  ],
+  [
+    'privacy_class',
+    { endpoints: [PLAIN], input: { policy: { livemode: true, minimumPrivacyClass: 'protected' } } },
+  ],
+  ['data_policy', { endpoints: [PLAIN], input: routeWith({ zeroDataRetention: true }) }],
+  ['data_policy', { endpoints: [PLAIN], input: routeWith({ denyDataCollection: true }) }],
+  ['provider_only', { endpoints: [PLAIN], input: routeWith({ only: ['bolt'] }) }],
+  ['provider_ignore', { endpoints: [PLAIN], input: routeWith({ ignore: ['acme'] }) }],
+  [
+    'modality',
+    { endpoints: [PLAIN], input: shapeWith({ modalities: { image: true, file: false, audio: false } }) },
+  ],
+  [
+    'parameters',
+    {
+      endpoints: [PLAIN],
+      input: { ...routeWith({ requireParameters: true }), ...shapeWith({ parameters: ['tools', 'top_k'] }) },
+    },
+  ],
+  [
+    'context_length',
+    {
+      endpoints: [PLAIN],
+      input: shapeWith({ inputTokensBound: { textTokens: 800_008, images: 0, files: 0, audioSeconds: 0 } }),
+    },
+  ],
+  ['max_price', { endpoints: [PLAIN], input: routeWith({ maxInputPricePico: 999_999n }) }],
+  ['max_price', { endpoints: [PLAIN], input: routeWith({ maxOutputPricePico: 4_999_999n }) }],
+]
+
+for (const [word, world] of REMOVALS) {
+  test(`an endpoint is removed by ${word}, and the plan says so`, () => {
+    const made = plan(planInput(world))
+    assert.deepEqual(made.candidates, [])
+    assert.deepEqual(made.excluded, [{ endpoint: 'mesh/one@acme', by: word }])
+  })
+}
+
+test('an endpoint that nothing removes is a candidate with its bound and its sell prices', () => {
+  const sell = examplePrices(7n, 9n)
+  const made = plan(planInput({ endpoints: [PLAIN], snapshot: { sellPrices: new Map([[PLAIN.id, sell]]) } }))
+  assert.deepEqual(made, {
+    candidates: [{ endpoint: PLAIN, sellPrices: sell, inputTokensMax: 400 }],
+    excluded: [],
+    models: ['mesh/one'],
+    snapshot: 'snapshot-1',
+  })
+})
+
+test('an endpoint that several filters remove carries the first word', () => {
+  const made = plan(
+    planInput({
+      endpoints: [PLAIN],
+      snapshot: { credentials: new Set(), enabledProviders: new Set() },
+      input: routeWith({ ignore: ['acme'] }),
+    }),
+  )
+  assert.deepEqual(made.excluded, [{ endpoint: 'mesh/one@acme', by: 'credential_missing' }])
+})
+
+test('test keys need no credential, and their simulators keep nothing', () => {
+  const made = plan(
+    planInput({
+      endpoints: [PLAIN],
+      snapshot: { credentials: new Set() },
+      input: {
+        policy: { livemode: false, minimumPrivacyClass: 'protected' },
+        ...routeWith({ zeroDataRetention: true, denyDataCollection: true }),
+      },
+    }),
+  )
+  assert.equal(made.candidates.length, 1)
+})
+
+test('a floor above what any call in the clear reaches removes even an endpoint that keeps nothing', () => {
+  const kept = { ...PLAIN, dataPolicy: { retention: 'none', training: 'no' } } as const
+  const floor = (minimumPrivacyClass: 'protected' | 'private_gateway') =>
+    plan(planInput({ endpoints: [kept], input: { policy: { livemode: true, minimumPrivacyClass } } }))
+  assert.equal(floor('protected').candidates.length, 1)
+  assert.equal(floor('private_gateway').candidates.length, 0)
+})
+
+test('an emulated parameter is as good as a supported one', () => {
+  const emulating = { ...PLAIN, emulatedParameters: ['response_format.json_object'] }
+  const input = {
+    ...routeWith({ requireParameters: true }),
+    ...shapeWith({ parameters: ['response_format.json_object'] }),
+  }
+  assert.equal(plan(planInput({ endpoints: [emulating], input })).candidates.length, 1)
+})
+
+test('a price cap holds for the dearest tier and hour that the call can reach', () => {
+  const dear = exampleRates(3_000_000n, 5_000_000n)
+  const cap = routeWith({ maxInputPricePico: 2_000_000n })
+  const tiered = (aboveInputTokens: number) => ({
+    ...PLAIN,
+    prices: { ...examplePrices(), tiers: [{ aboveInputTokens, rates: dear }] },
+  })
+  assert.equal(plan(planInput({ endpoints: [tiered(400)], input: cap })).candidates.length, 1)
+  assert.equal(plan(planInput({ endpoints: [tiered(399)], input: cap })).candidates.length, 0)
+  const windowed = {
+    ...PLAIN,
+    prices: { ...examplePrices(), windows: [{ fromMinute: 0, untilMinute: 60, rates: dear }] },
+  }
+  assert.equal(plan(planInput({ endpoints: [windowed], input: cap })).candidates.length, 0)
+})
+
+test("the caller's models come first, then his providers, then the price, then the id", () => {
+  const dear = examplePrices(9_000_000n, 9_000_000n)
+  const endpoints = [
+    exampleEndpoint('mesh/second', 'acme', { prices: examplePrices(1n, 1n) }),
+    exampleEndpoint('mesh/first', 'core'),
+    exampleEndpoint('mesh/first', 'bolt'),
+    exampleEndpoint('mesh/first', 'acme', { prices: dear }),
+    exampleEndpoint('mesh/first', 'dune', { prices: dear }),
+  ]
+  const input = planInput({
+    endpoints,
+    input: { models: ['mesh/first', 'mesh/second', 'mesh/first'], ...routeWith({ order: ['dune'] }) },
+  })
+  assert.deepEqual(idsOf(input), [
+    'mesh/first@dune',
+    'mesh/first@bolt',
+    'mesh/first@core',
+    'mesh/first@acme',
+    'mesh/second@acme',
+  ])
+  assert.deepEqual(plan(input).models, ['mesh/first', 'mesh/second'])
+})
+
+test('the expected price weighs input against at most 512 tokens of output', () => {
+  const endpoints = [
+    exampleEndpoint('mesh/one', 'acme', { prices: examplePrices(10n, 1n) }),
+    exampleEndpoint('mesh/one', 'bolt', { prices: examplePrices(1n, 10n) }),
+  ]
+  const ordered = (maxOutputTokens: number) =>
+    idsOf(planInput({ endpoints, input: shapeWith({ maxOutputTokens }) }))
+  assert.deepEqual(ordered(10), ['mesh/one@bolt', 'mesh/one@acme'])
+  assert.deepEqual(ordered(50_000), ['mesh/one@acme', 'mesh/one@bolt'])
+})
+
+test('without fallbacks only the first candidate stays', () => {
+  const endpoints = [exampleEndpoint('mesh/one', 'bolt'), exampleEndpoint('mesh/one', 'acme')]
+  const input = planInput({ endpoints, input: routeWith({ allowFallbacks: false }) })
+  assert.deepEqual(idsOf(input), ['mesh/one@acme'])
+})
+
+test('a plan never depends on the order of the catalogue, and puts a cheaper endpoint no later', () => {
+  const endpoint = fc.record({
+    model: fc.constantFrom<ModelId>('mesh/one', 'mesh/two', 'mesh/three'),
+    provider: fc.constantFrom(...PROVIDERS),
+    price: fc.bigInt(1n, 5n),
+    builtProtocol: fc.boolean(),
+  })
+  const world = fc.uniqueArray(endpoint, {
+    minLength: 1,
+    maxLength: 12,
+    selector: ({ model, provider }) => `${model}@${provider}`,
+  })
+  fc.assert(
+    fc.property(world, fc.infiniteStream(fc.nat()), fc.subarray(PROVIDERS), (rows, shuffle, order) => {
+      const endpoints = rows.map((row) =>
+        exampleEndpoint(row.model, row.provider, {
+          prices: examplePrices(row.price, row.price),
+          protocol: row.builtProtocol ? 'openai_chat' : 'gemini',
+        }),
+      )
+      const shuffled = endpoints
+        .map((each) => ({ each, key: shuffle.next().value ?? 0 }))
+        .sort((a, b) => a.key - b.key)
+        .map(({ each }) => each)
+      const models: ModelId[] = ['mesh/two', 'mesh/one', 'mesh/three']
+      const input = { models, ...routeWith({ order }) }
+      const made = plan(planInput({ endpoints, input }))
+      assert.deepEqual(plan(planInput({ endpoints: shuffled, input })), made)
+      assert.equal(made.candidates.length + made.excluded.length, endpoints.length)
+      for (const [before, after] of made.candidates
+        .slice(1)
+        .map((after, at) => [made.candidates[at], after])) {
+        if (!before || !after || before.endpoint.model !== after.endpoint.model) continue
+        if (order.includes(before.endpoint.provider) || order.includes(after.endpoint.provider)) continue
+        assert.ok(before.sellPrices.rates.input <= after.sellPrices.rates.input)
+      }
+    }),
+  )
+})

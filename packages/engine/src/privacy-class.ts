@@ -1,0 +1,34 @@
+import type { Endpoint } from '@mesh/catalog/catalog.ts'
+import type { PrivacyClass } from './ask.ts'
+
+/** The classes, the weakest first. */
+export const PRIVACY_CLASSES = [
+  'standard',
+  'protected',
+  'private_gateway',
+  'confidential',
+] as const satisfies readonly PrivacyClass[]
+
+/**
+ * The class that a call in the clear reaches at an endpoint. It is computed and never asserted: `protected` where
+ * the provider keeps nothing and trains on nothing, else `standard`. What is more than that needs a sealed call.
+ * Test keys reach simulators, which keep nothing.
+ */
+export function classInTheClear(endpoint: Endpoint, livemode: boolean): PrivacyClass {
+  return keepsNothing(endpoint, livemode) && !mayTrain(endpoint, livemode) ? 'protected' : 'standard'
+}
+
+/** Whether a class is at least as strong as a floor. */
+export function reaches(offered: PrivacyClass, floor: PrivacyClass): boolean {
+  return PRIVACY_CLASSES.indexOf(offered) >= PRIVACY_CLASSES.indexOf(floor)
+}
+
+/** Whether the provider retains nothing of a call. Unknown counts as retaining. */
+export function keepsNothing(endpoint: Endpoint, livemode: boolean): boolean {
+  return !livemode || endpoint.dataPolicy.retention === 'none'
+}
+
+/** Whether the provider may train on a call. Unknown counts as training. */
+export function mayTrain(endpoint: Endpoint, livemode: boolean): boolean {
+  return livemode && endpoint.dataPolicy.training !== 'no'
+}

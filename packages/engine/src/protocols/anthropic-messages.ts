@@ -1,0 +1,16 @@
+import type { Protocol } from '../protocol.ts'
+import { classifyAnswer } from '../upstream-failure.ts'
+import { messagesDecoder } from './anthropic-messages-decode.ts'
+import { encodeMessages } from './anthropic-messages-encode.ts'
+
+/**
+ * Anthropic's messages. https://platform.claude.com/docs/en/api/messages
+ *
+ * `message_stop` is the terminal event of a stream, a whole message that of an answer in one piece. The path holds
+ * `/v1`, for the vendor's base URL does not.
+ */
+export const anthropicMessages: Protocol = {
+  encode: encodeMessages,
+  decoder: messagesDecoder,
+  classify: classifyAnswer,
+}

@@ -1,0 +1,251 @@
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { decodeInPieces, type GatheredAnswer, gather } from '../../test/decode-in-pieces.ts'
+import { type RecordedExchange, recordedExchanges } from '../../test/recorded-exchanges.ts'
+import type { Protocol } from '../protocol.ts'
+import { anthropicMessages } from './anthropic-messages.ts'
+import { openaiChat } from './openai-chat.ts'
+
+/*
+ * What real providers answered, decoded and compared with what the record holds. The expectation is put together here
+ * from the record itself, with none of the code under test: plain `JSON.parse`, and lines split at line feeds.
+ */
+
+// biome-ignore lint/suspicious/noExplicitAny: the records are whatever providers sent; reading them freely is the point
+type Recorded = any
+
+interface Expected {
+  text: string
+  reasoning: string
+  calls: { id: string; name: string; arguments: unknown }[]
+  finish: string | undefined
+  inputTotal: number
+  outputTotal: number
+  reasoningTokens: number
+  cacheRead: number
+  cacheWrite: number
+  error: boolean
+}
+
+function nothing(): Expected {
+  return {
+    text: '',
+    reasoning: '',
+    calls: [],
+    finish: undefined,
+    inputTotal: 0,
+    outputTotal: 0,
+    reasoningTokens: 0,
+    cacheRead: 0,
+    cacheWrite: 0,
+    error: false,
+  }
+}
+
+function dataLines(body: string): Recorded[] {
+  return body
+    .split('\n')
+    .filter((line) => line.startsWith('data: {'))
+    .map((line) => JSON.parse(line.slice(6)))
+}
+
+function expectedOfChat(exchange: RecordedExchange): Expected {
+  const expected = nothing()
+  const argumentTexts: string[] = []
+  const messages = exchange.body.startsWith('{') ? [JSON.parse(exchange.body)] : dataLines(exchange.body)
+  for (const message of messages) {
+    if (message.error) expected.error = true
+    for (const choice of message.choices ?? []) {
+      const part = choice.delta ?? choice.message ?? {}
+      for (const piece of Array.isArray(part.content)
+        ? part.content
+        : [{ type: 'text', text: part.content }]) {
+        if (piece.type === 'text') expected.text += piece.text ?? ''
+        if (piece.type === 'thinking') {
+          expected.reasoning += piece.thinking.map((thought: Recorded) => thought.text).join('')
+        }
+      }
+      expected.reasoning += part.reasoning_content ?? part.reasoning ?? ''
+      for (const [position, call] of (part.tool_calls ?? []).entries()) {
+        const index = choice.message ? position : call.index
+        if (call.function.name)
+          expected.calls[index] = { id: call.id, name: call.function.name, arguments: '' }
+        argumentTexts[index] = (argumentTexts[index] ?? '') + (call.function.arguments ?? '')
+      }
+      if (choice.finish_reason) expected.finish = choice.finish_reason
+    }
+    if (message.usage) {
+      const { prompt_tokens, completion_tokens, total_tokens } = message.usage
+      expected.inputTotal = prompt_tokens
+      expected.outputTotal = Math.max(completion_tokens, total_tokens - prompt_tokens)
+      expected.reasoningTokens = message.usage.completion_tokens_details?.reasoning_tokens ?? 0
+      expected.cacheRead =
+        message.usage.prompt_tokens_details?.cached_tokens ?? message.usage.num_cached_tokens ?? 0
+      expected.cacheWrite = message.usage.prompt_tokens_details?.cache_write_tokens ?? 0
+      // One record counts the same tokens as read and as written: they are charged once, at the dearer rate.
+      if (expected.cacheRead + expected.cacheWrite > prompt_tokens) expected.cacheRead -= expected.cacheWrite
+    }
+  }
+  for (const [index, call] of expected.calls.entries()) call.arguments = argumentTexts[index]
+  return expected
+}
+
+const STOP_REASONS: Readonly<Record<string, string>> = {
+  end_turn: 'stop',
+  stop_sequence: 'stop',
+  pause_turn: 'stop',
+  compaction: 'stop',
+  max_tokens: 'length',
+  model_context_window_exceeded: 'length',
+  tool_use: 'tool_calls',
+  refusal: 'content_filter',
+}
+
+function expectedOfMessages(exchange: RecordedExchange): Expected {
+  const expected = nothing()
+  let blocks: Recorded[] = []
+  let usage: Recorded = {}
+  let stopReason: string | undefined
+  if (exchange.body.startsWith('{')) {
+    const message = JSON.parse(exchange.body)
+    blocks = message.content
+    usage = message.usage
+    stopReason = message.stop_reason
+  }
+  for (const event of exchange.body.startsWith('{') ? [] : dataLines(exchange.body)) {
+    if (event.type === 'message_start') usage = event.message.usage
+    if (event.type === 'content_block_start') blocks[event.index] = { ...event.content_block, json: '' }
+    if (event.type === 'content_block_delta') {
+      const block = blocks[event.index]
+      if (event.delta.text !== undefined) block.text += event.delta.text
+      if (event.delta.thinking !== undefined) block.thinking += event.delta.thinking
+      if (event.delta.partial_json !== undefined) block.json += event.delta.partial_json
+    }
+    if (event.type === 'message_delta') {
+      usage = { ...usage, ...event.usage }
+      stopReason = event.delta.stop_reason
+    }
+  }
+  for (const block of blocks) {
+    if (block.type === 'text') expected.text += block.text
+    if (block.type === 'thinking') expected.reasoning += block.thinking
+    if (block.type === 'tool_use') {
+      const input = block.json ? JSON.parse(block.json) : block.input
+      expected.calls.push({ id: block.id, name: block.name, arguments: JSON.stringify(input) })
+    }
+  }
+  expected.finish = STOP_REASONS[stopReason ?? '']
+  expected.cacheRead = usage.cache_read_input_tokens
+  expected.cacheWrite = usage.cache_creation_input_tokens
+  expected.inputTotal = usage.input_tokens + expected.cacheRead + expected.cacheWrite
+  expected.outputTotal = usage.output_tokens
+  expected.reasoningTokens = usage.output_tokens_details?.thinking_tokens ?? 0
+  return expected
+}
+
+function compare(answer: GatheredAnswer, expected: Expected): void {
+  if (expected.error) {
+    assert.equal(answer.ended, false)
+    assert.ok(answer.failure)
+    return
+  }
+  assert.equal(answer.failure, undefined)
+  assert.equal(answer.ended, true)
+  assert.equal(answer.choices.length, 1)
+  const [choice] = answer.choices
+  assert.ok(choice)
+  assert.equal(choice.text, expected.text)
+  assert.equal(choice.reasoning, expected.reasoning)
+  assert.equal(choice.finish, expected.finish)
+  assert.equal(choice.calls.length, expected.calls.length)
+  for (const [index, call] of choice.calls.entries()) {
+    const wanted = expected.calls[index]
+    assert.equal(call.name, wanted?.name)
+    if (wanted?.id) assert.equal(call.id, wanted.id)
+    else assert.match(call.id, /^call_\w+$/)
+    assert.deepEqual(JSON.parse(call.arguments), JSON.parse(String(wanted?.arguments)))
+  }
+  compareUsage(answer, expected)
+}
+
+function compareUsage(answer: GatheredAnswer, expected: Expected): void {
+  const buckets = answer.usage?.buckets
+  assert.ok(buckets)
+  const { cacheRead, cacheWrite5m, cacheWrite1h, inputAudio, inputImage } = buckets
+  const input = buckets.input + cacheRead + cacheWrite5m + cacheWrite1h + inputAudio + inputImage
+  assert.equal(input, expected.inputTotal)
+  assert.equal(cacheRead, expected.cacheRead)
+  assert.equal(cacheWrite5m + cacheWrite1h, expected.cacheWrite)
+  const output = buckets.output + buckets.reasoning + buckets.outputAudio + buckets.outputImage
+  assert.equal(output, expected.outputTotal)
+  assert.equal(buckets.reasoning, expected.reasoningTokens)
+}
+
+/** Whole, byte by byte (where short enough), and in a few sizes of pieces that meet no boundary on purpose. */
+function waysToCut(length: number): readonly (readonly number[])[] {
+  const steps = length < 20_000 ? [1, 7, 61, 1021] : [61, 1021]
+  return [[], ...steps.map((step) => Array.from({ length: Math.floor(length / step) }, (_, at) => at * step))]
+}
+
+function decodeAll(
+  t: TestContext,
+  exchanges: readonly RecordedExchange[],
+  protocol: Protocol,
+  expectedOf: (exchange: RecordedExchange) => Expected,
+): void {
+  const tally = new Map<string, { right: number; all: number }>()
+  const wrong: string[] = []
+  for (const exchange of exchanges) {
+    const counted = tally.get(exchange.provider) ?? { right: 0, all: 0 }
+    tally.set(exchange.provider, counted)
+    counted.all += 1
+    try {
+      const expected = expectedOf(exchange)
+      const whole = gather(decodeInPieces(protocol.decoder(exchange.streamAsked), exchange.body))
+      compare(whole, expected)
+      for (const cuts of waysToCut(exchange.body.length)) {
+        const pieces = decodeInPieces(protocol.decoder(exchange.streamAsked), exchange.body, cuts)
+        assert.deepEqual(gather(pieces), whole)
+      }
+      counted.right += 1
+    } catch (error) {
+      wrong.push(`${exchange.file}: ${error instanceof Error ? error.message : String(error)}`)
+    }
+  }
+  for (const [provider, { right, all }] of tally) t.diagnostic(`${provider}: ${right} of ${all} answers`)
+  assert.deepEqual(wrong, [])
+  assert.ok(exchanges.length > 0)
+}
+
+const FAMILIES = [
+  { name: 'chat completions', path: '/chat/completions', protocol: openaiChat, expectedOf: expectedOfChat },
+  { name: 'messages', path: '/v1/messages', protocol: anthropicMessages, expectedOf: expectedOfMessages },
+]
+
+const ABSENT = 'SKIPPED: the recorded exchanges are not beside this project'
+
+for (const { name, path, protocol, expectedOf } of FAMILIES) {
+  test(`every recorded answer in ${name} decodes to what the record holds`, (t) => {
+    const exchanges = recordedExchanges(path)
+    if (!exchanges) return t.skip(ABSENT)
+    const answers = exchanges.filter((exchange) => exchange.status < 300)
+    decodeAll(t, answers, protocol, expectedOf)
+  })
+
+  test(`every recorded refusal in ${name} is put into its class`, (t) => {
+    const exchanges = recordedExchanges(path)
+    if (!exchanges) return t.skip(ABSENT)
+    const refusals = exchanges.filter((exchange) => exchange.status >= 300)
+    for (const { file, status, headers, body } of refusals) {
+      const failure = protocol.classify(status, headers, body)
+      t.diagnostic(`${file}: ${status} ${failure.outcome} ${failure.reason}`)
+      assert.equal(failure.status, status)
+      if (status === 404) assert.equal(failure.reason, 'model_not_found')
+      if (status === 429) assert.equal(failure.reason, 'rate_limited')
+      if (status === 404 || status === 429) assert.equal(failure.outcome, 'refused_unbilled')
+      // A 400 is the request's fault, but for the one in which Groq's model wrote a call that fits no tool.
+      if (status === 400 && !body.includes('tool_use_failed')) assert.equal(failure.outcome, 'request_fault')
+    }
+    assert.ok(refusals.length > 0)
+  })
+}

@@ -1,0 +1,261 @@
+import type { Endpoint, ProtocolName } from '@mesh/catalog/catalog.ts'
+import { Answer, type Reply } from './answer.ts'
+import type { Ask, AskShape } from './ask.ts'
+import { type AttemptEnd, type AttemptLimits, UpstreamAttempt } from './attempt.ts'
+import type { Cancel, Clock } from './clock.ts'
+import { Meter, mayThinkUnseen, usualInputTokens } from './meter.ts'
+import { Outlet } from './outlet.ts'
+import { OutputAllowance } from './output-allowance.ts'
+import type { Candidate, Plan } from './plan.ts'
+import type { Protocol } from './protocol.ts'
+import type { Budget, RunOutcome, Sink } from './run-outcome.ts'
+import type { StreamEvent } from './stream-event.ts'
+import type { Transport, UpstreamTarget } from './transport.ts'
+import {
+  type Dispatched,
+  outcomeOf,
+  type RelayEnd,
+  type Trial,
+  trialOf,
+  trialWithoutDispatch,
+} from './trial.ts'
+
+/** What is the same for every call of a world: how its providers are reached, and how long things may take. */
+export interface Engine {
+  readonly transport: Transport
+  readonly protocolFor: (name: ProtocolName) => Protocol
+  /** Absent where the provider has no credential. */
+  readonly targetFor: (endpoint: Endpoint) => UpstreamTarget | undefined
+  readonly clock: Clock
+  readonly limits: RunLimits
+}
+
+export interface RunLimits extends AttemptLimits {
+  /** The whole call, with all its attempts. */
+  readonly deadlineMs: number
+  /** How long an answer is read on after its reader left, to learn what the provider bills. */
+  readonly drainMs: number
+  /** By how many output tokens a hold is widened at a time. */
+  readonly outputSliceTokens: number
+}
+
+export interface RunInput {
+  readonly engine: Engine
+  readonly plan: Plan
+  readonly ask: Ask
+  readonly shape: AskShape
+  /** For all choices together. Where a candidate bills on after a cancel, the whole cap is held. */
+  readonly budget: Budget
+  readonly sink: Sink
+  /** Called at most once, when it is certain who answers. */
+  readonly openReply: (served: Candidate) => Reply
+  /** Aborted when the reader leaves. */
+  readonly signal: AbortSignal
+  /** When the call began, by the engine's clock: before it was held. */
+  readonly startedAtMs: number
+}
+
+/** However many candidates a plan has. */
+export const ATTEMPTS_MAX = 6
+/** How often an answer that thinks unseen is looked after. */
+const UNSEEN_TICK_MS = 1_000
+
+/**
+ * Gets one answer for a call: tries the plan's candidates in their order until one answers, passes its answer on as
+ * it comes, and never lets it grow beyond what is held. Whatever becomes of the call is in the outcome; it rejects
+ * for a bug alone.
+ *
+ * It moves on to the next candidate only while no byte of content has left for the caller, so an answer never has
+ * bytes of two upstreams. It writes content and keep-alive comments; the end of the answer is the router's to write,
+ * when the charge is durable.
+ */
+export async function run(input: RunInput): Promise<RunOutcome> {
+  const { engine, plan, ask, sink, signal, startedAtMs } = input
+  const { clock, limits } = engine
+  const outlet = new Outlet({ sink, stream: ask.stream, clock, signal })
+  const allowance = new OutputAllowance(input.budget, limits.outputSliceTokens)
+  const call: Call = { ...input, outlet, allowance, deadlineAtMs: startedAtMs + limits.deadlineMs }
+  const trials: Trial[] = []
+  try {
+    let candidate = plan.candidates[0]
+    while (candidate && !outlet.isLeft) {
+      trials.push(await tryCandidate(call, candidate))
+      candidate = nextCandidate(call, trials)
+    }
+  } finally {
+    outlet.close()
+    await allowance.settled()
+  }
+  return outcomeOf(trials, { readerLeft: outlet.isLeft, startedAtMs, nowMs: clock.monotonic() })
+}
+
+/** What all attempts of a call share. */
+interface Call extends RunInput {
+  readonly outlet: Outlet
+  readonly allowance: OutputAllowance
+  readonly deadlineAtMs: number
+}
+
+/** Dispatches a call to one candidate and relays what it says, to its end. */
+async function tryCandidate(call: Call, candidate: Candidate): Promise<Trial> {
+  const { engine, outlet, allowance } = call
+  const target = engine.targetFor(candidate.endpoint)
+  if (!target) {
+    return trialWithoutDispatch(candidate, { outcome: 'not_dispatched', reason: 'credential_missing' })
+  }
+  const dispatched = dispatch(call, candidate, target)
+  const stopLeaving = whenReaderLeaves(call, dispatched)
+  const stopTicking = wakeWhileUnseen(call, dispatched)
+  let end: RelayEnd
+  try {
+    end = await relay(call, dispatched)
+  } finally {
+    stopTicking()
+    stopLeaving()
+    dispatched.attempt.stop()
+  }
+  return trialOf(dispatched, end, {
+    readerLeft: outlet.isLeft,
+    outputTokensHeld: allowance.heldTokens,
+    nowMs: engine.clock.monotonic(),
+  })
+}
+
+/**
+ * Sends the request. The upstream streams where the caller does, and where the answer could outgrow its hold, for
+ * only a stream can be stopped.
+ */
+function dispatch(call: Call, candidate: Candidate, target: UpstreamTarget): Dispatched {
+  const { engine, ask, shape, allowance } = call
+  const { clock, transport, limits } = engine
+  const { endpoint } = candidate
+  const startedAtMs = clock.monotonic()
+  const cap = outputCapFor(call, endpoint)
+  allowance.setCeiling(shape.choices * (cap ?? endpoint.outputTokensMax))
+  const isStreamed = ask.stream || !allowance.holdsEverything
+  const protocol = engine.protocolFor(endpoint.protocol)
+  const { droppedParameters, ...encoded } = protocol.encode(ask, endpoint, {
+    stream: isStreamed,
+    ...(cap === undefined ? {} : { outputTokensCap: cap }),
+  })
+  const meter = new Meter({
+    candidate,
+    inputTokensUsual: usualInputTokens(shape.inputTokensBound, candidate.inputTokensMax),
+    choices: shape.choices,
+    thinksUnseen: mayThinkUnseen(endpoint, ask),
+    startedAtMs,
+  })
+  const attempt = new UpstreamAttempt({
+    transport,
+    request: { target, ...encoded },
+    protocol,
+    stream: isStreamed,
+    clock,
+    limits,
+    deadlineAtMs: call.deadlineAtMs,
+  })
+  const answer = new Answer({ candidate, ask, openReply: call.openReply, outlet: call.outlet })
+  return { candidate, attempt, meter, answer, isStreamed, droppedParameters, startedAtMs }
+}
+
+/**
+ * The output cap to send, for each choice: the caller's own, as lowered by what he can pay; the cap that is held,
+ * where a cancel does not stop the bill or where nothing more could be held. None otherwise: the hold is widened as
+ * the answer grows.
+ */
+function outputCapFor({ ask, shape, budget, allowance }: Call, endpoint: Endpoint): number | undefined {
+  const mayGrow = allowance.heldTokens < budget.outputTokensCap
+  if (ask.maxOutputTokens === undefined && endpoint.cancelStopsBilling && mayGrow) return undefined
+  const share = Math.max(1, Math.floor(budget.outputTokensCap / shape.choices))
+  return Math.min(ask.maxOutputTokens ?? share, share, endpoint.outputTokensMax)
+}
+
+/** Passes on what the upstream says: counts it, makes sure that it is held, and only then lets it out. */
+async function relay(call: Call, { attempt, meter, answer }: Dispatched): Promise<RelayEnd> {
+  for (;;) {
+    const step = await attempt.next()
+    if (step.type === 'ended') return finish(step.end, answer)
+    const isHeld = await takeWhileHeld(call, meter, answer, step.events)
+    await answer.flush()
+    if (isHeld) continue
+    attempt.stop()
+    await answer.complete()
+    return { type: 'cut' }
+  }
+}
+
+/** A terminal event without a reason to finish is no end: the provider gave up, and closed in good order. */
+async function finish(end: AttemptEnd, answer: Answer): Promise<RelayEnd> {
+  if (end.type !== 'complete') return end
+  if (!answer.finishReason) {
+    const reason = answer.firstContentAtMs === undefined ? 'empty' : 'stream_cut'
+    return { type: 'failed', failure: { outcome: 'uncertain', reason } }
+  }
+  await answer.complete()
+  return end
+}
+
+/** Takes events one by one, as long as what they come to is held. Says whether all of them were. */
+async function takeWhileHeld(
+  { engine, allowance }: Call,
+  meter: Meter,
+  answer: Answer,
+  events: readonly StreamEvent[],
+): Promise<boolean> {
+  const nowMs = engine.clock.monotonic()
+  for (const event of events) {
+    meter.count(event, nowMs)
+    const isCovered = allowance.covers(meter.outputTokensMax(nowMs))
+    if (isCovered !== true && !(await isCovered)) return false
+    answer.take(event, nowMs)
+  }
+  // Without events it was woken because time passes, and with it unseen output.
+  return events.length > 0 || allowance.covers(meter.outputTokensMax(nowMs))
+}
+
+/**
+ * The reader leaves: a request that has not left is dropped. Where a cancel stops the bill, so is a stream, once the
+ * provider has said that it took it. Any other answer is read on, for a while, to learn what it costs.
+ */
+function whenReaderLeaves({ outlet, engine }: Call, { attempt, candidate, isStreamed }: Dispatched): Cancel {
+  let cancelDrain: Cancel = () => {}
+  outlet.whenLeft(() => {
+    if (!attempt.isSent) attempt.stop()
+    else if (isStreamed && candidate.endpoint.cancelStopsBilling) attempt.stopWhenAccepted()
+    cancelDrain = engine.clock.schedule(engine.limits.drainMs, () => attempt.stop())
+  })
+  return () => {
+    outlet.whenLeft(() => {})
+    cancelDrain()
+  }
+}
+
+/** Output that cannot be seen grows with time, so its hold is looked after though no event comes. */
+function wakeWhileUnseen({ allowance, engine }: Call, { attempt, meter }: Dispatched): Cancel {
+  let cancel: Cancel = () => {}
+  const wakeLater = (): void => {
+    if (!meter.growsUnseen) return
+    cancel = engine.clock.schedule(UNSEEN_TICK_MS, () => {
+      attempt.wake()
+      wakeLater()
+    })
+  }
+  if (!allowance.holdsEverything) wakeLater()
+  return () => cancel()
+}
+
+/** Who is tried next: nobody after an answer, after a byte of content, past the bounds, or where it would not help. */
+function nextCandidate(
+  { plan, engine, deadlineAtMs }: Call,
+  trials: readonly Trial[],
+): Candidate | undefined {
+  const last = trials.at(-1)
+  if (!last?.attempt.failure || last.status !== 'failed' || last.contentSent) return undefined
+  if (trials.length >= ATTEMPTS_MAX || engine.clock.monotonic() >= deadlineAtMs) return undefined
+  const { candidate, failure } = last.attempt
+  const rest = plan.candidates.slice(plan.candidates.indexOf(candidate) + 1)
+  if (failure.outcome !== 'request_fault') return rest[0]
+  // The request is at fault, and only another model, with another context, may see that differently.
+  if (failure.reason !== 'context_length') return undefined
+  return rest.find(({ endpoint }) => endpoint.model !== candidate.endpoint.model)
+}

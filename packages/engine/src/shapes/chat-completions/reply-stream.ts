@@ -1,0 +1,233 @@
+import type { Json } from '../../ask.ts'
+import type { FinishReason, StreamEvent } from '../../stream-event.ts'
+import {
+  type ReplyClosing,
+  type ReplyFailure,
+  type ReplyInfo,
+  reasoningFormat,
+  renderUsage,
+} from './reply.ts'
+import { type ToolCallIdentities, toolCallIdentities } from './tool-call-identity.ts'
+
+/**
+ * An answer as server-sent events. Each method returns the text to send now. One of `finish` and `fail` is called,
+ * once, and nothing after it.
+ */
+export interface StreamReply {
+  /** The chunks of an event; `''` where it adds none. The ends of choices are held back for `finish`. */
+  event(event: StreamEvent): string
+  /** The finish chunks, usage, `routing` and `[DONE]`. */
+  finish(closing: ReplyClosing): string
+  /**
+   * The error chunk. No `[DONE]` follows: that would tell a reader who skips unknown members that the answer is
+   * whole. OpenAI's SDKs throw at the chunk itself; others see `finish_reason: "error"`, then the connection's end.
+   */
+  fail(failure: ReplyFailure): string
+}
+
+/**
+ * ```ts
+ * const reply = createStreamReply(info)
+ * for (const event of decoder.push(bytes)) await sink.write(reply.event(event))
+ * await sink.write(reply.finish(closing)) // when the charge is durable
+ * ```
+ */
+export function createStreamReply(info: ReplyInfo): StreamReply {
+  const usagePending = info.usageChunk ? ',"usage":null' : ''
+  const stream: Stream = {
+    info,
+    top: chunkTop(info),
+    format: reasoningFormat(info),
+    tail: `,"logprobs":null,"finish_reason":null}]${usagePending}}\n\n`,
+    usagePending,
+    choices: new Map(),
+  }
+  return {
+    event: (event) => renderEvent(stream, event),
+    finish: (closing) => renderFinish(stream, closing),
+    fail: (failure) => renderFailure(stream, failure),
+  }
+}
+
+interface Stream {
+  readonly info: ReplyInfo
+  /** The members that every chunk has, without the braces. */
+  readonly top: string
+  readonly format: string
+  /** Everything of a content chunk after its delta. */
+  readonly tail: string
+  /** OpenAI's chunks have `usage: null` where usage was asked for and is still to come. */
+  readonly usagePending: string
+  readonly choices: Map<number, Choice>
+}
+
+interface Choice {
+  readonly tools: ToolCallIdentities
+  /** Everything of a chunk before its delta: a chunk of text is this, one `JSON.stringify`, and the tail. */
+  readonly head: string
+  started: boolean
+  finishReason?: FinishReason
+  reasoningBlocks: number
+}
+
+function choiceAt(stream: Stream, index: number): Choice {
+  const known = stream.choices.get(index)
+  if (known) return known
+  const choice: Choice = {
+    tools: toolCallIdentities(stream.info.id, index),
+    head: `data: {${stream.top},"choices":[{"index":${index},"delta":`,
+    started: false,
+    reasoningBlocks: 0,
+  }
+  stream.choices.set(index, choice)
+  return choice
+}
+
+/** The role comes with a choice's first chunk of anything, so that nothing is sent while fallback is possible. */
+function start(stream: Stream, choice: Choice): string {
+  if (choice.started) return ''
+  choice.started = true
+  return `${choice.head}{"role":"assistant","content":"","refusal":null}${stream.tail}`
+}
+
+function chunk(stream: Stream, choice: Choice, delta: string): string {
+  return `${start(stream, choice)}${choice.head}${delta}${stream.tail}`
+}
+
+function renderEvent(stream: Stream, event: StreamEvent): string {
+  if (!('choice' in event)) return ''
+  const choice = choiceAt(stream, event.choice)
+  switch (event.type) {
+    case 'text':
+      return renderText(stream, choice, event)
+    case 'refusal':
+      return event.text === '' ? '' : chunk(stream, choice, `{"refusal":${quote(event.text)}}`)
+    case 'reasoning':
+    case 'reasoning-end':
+      return stream.info.excludeReasoning ? '' : renderReasoning(stream, choice, event)
+    case 'tool-call':
+      return renderToolCall(stream, choice, event)
+    case 'tool-arguments':
+      return renderToolArguments(stream, choice, event)
+    case 'finish':
+      choice.finishReason = event.reason
+      return ''
+  }
+}
+
+function renderText(
+  stream: Stream,
+  choice: Choice,
+  { text, logprobs }: { readonly text: string; readonly logprobs?: Json },
+): string {
+  if (logprobs === undefined) {
+    return text === '' ? '' : chunk(stream, choice, `{"content":${quote(text)}}`)
+  }
+  const tail = `,"logprobs":${quote(logprobs)},"finish_reason":null}]${stream.usagePending}}\n\n`
+  return `${start(stream, choice)}${choice.head}{"content":${quote(text)}}${tail}`
+}
+
+/** OpenRouter's form: `reasoning` for readers, `reasoning_details` to be sent back with the next turn. */
+function renderReasoning(
+  stream: Stream,
+  choice: Choice,
+  event: Extract<StreamEvent, { type: 'reasoning' | 'reasoning-end' }>,
+): string {
+  const place = `"format":"${stream.format}","index":${choice.reasoningBlocks}`
+  if (event.type === 'reasoning') {
+    if (event.text === '') return ''
+    const text = quote(event.text)
+    const detail = `{"type":"reasoning.text","text":${text},${place}}`
+    return chunk(stream, choice, `{"reasoning":${text},"reasoning_details":[${detail}]}`)
+  }
+  choice.reasoningBlocks += 1
+  const details: string[] = []
+  if (event.signature !== undefined) {
+    details.push(`{"type":"reasoning.text","signature":${quote(event.signature)},${place}}`)
+  }
+  if (event.redacted !== undefined) {
+    details.push(`{"type":"reasoning.encrypted","data":${quote(event.redacted)},${place}}`)
+  }
+  return details.length === 0 ? '' : chunk(stream, choice, `{"reasoning_details":[${details.join(',')}]}`)
+}
+
+function renderToolCall(
+  stream: Stream,
+  choice: Choice,
+  event: Extract<StreamEvent, { type: 'tool-call' }>,
+): string {
+  const { call, isNew } = choice.tools.open(event.index, event.id, event.name)
+  if (!isNew) return ''
+  const opened = `"id":"${call.id}","type":"function","function":{"name":"${call.name}","arguments":""}`
+  return chunk(stream, choice, `{"tool_calls":[{"index":${call.index},${opened}}]}`)
+}
+
+function renderToolArguments(
+  stream: Stream,
+  choice: Choice,
+  event: Extract<StreamEvent, { type: 'tool-arguments' }>,
+): string {
+  const call = choice.tools.find(event.index)
+  if (!call || event.fragment === '') return ''
+  const fragment = `{"arguments":${quote(event.fragment)}}`
+  return chunk(stream, choice, `{"tool_calls":[{"index":${call.index},"function":${fragment}}]}`)
+}
+
+function renderFinish(stream: Stream, closing: ReplyClosing): string {
+  choiceAt(stream, 0)
+  const closingMembers = `"usage":${renderUsage(closing.usage)},"routing":${quote(closing.routing)}`
+  const choices = choicesInOrder(stream)
+  let text = ''
+  for (const [position, [, choice]] of choices.entries()) {
+    const reason = choice.finishReason ?? closing.finishReason
+    const ridesHere = !stream.info.usageChunk && position === choices.length - 1
+    const after = ridesHere ? `,${closingMembers}` : stream.usagePending
+    text += `${start(stream, choice)}${choice.head}{},"logprobs":null,"finish_reason":"${reason}"}]${after}}\n\n`
+  }
+  if (stream.info.usageChunk) text += `data: {${stream.top},"choices":[],${closingMembers}}\n\n`
+  return `${text}data: [DONE]\n\n`
+}
+
+function renderFailure(stream: Stream, failure: ReplyFailure): string {
+  choiceAt(stream, 0)
+  const ended = choicesInOrder(stream).map(
+    ([index]) => `{"index":${index},"delta":{"content":""},"logprobs":null,"finish_reason":"error"}`,
+  )
+  return `data: {${stream.top},"choices":[${ended.join(',')}],"error":${renderError(failure)}}\n\n`
+}
+
+function choicesInOrder(stream: Stream): readonly (readonly [index: number, choice: Choice])[] {
+  return [...stream.choices].sort(([left], [right]) => left - right)
+}
+
+function chunkTop(info: ReplyInfo): string {
+  const model = info.served ? quote(info.served.model) : 'null'
+  const provider = info.served ? quote(info.served.provider) : 'null'
+  return (
+    `"id":${quote(info.id)},"object":"chat.completion.chunk","created":${info.createdSeconds},` +
+    `"model":${model},"provider":${provider},"system_fingerprint":null`
+  )
+}
+
+/** Callers of OpenAI's SDKs see the error alone and no later chunk, so it carries the receipt and what was used. */
+function renderError({ error, receiptId, usage }: ReplyFailure): string {
+  const { metadata, ...members } = error
+  const known = typeof metadata === 'object' && metadata !== null && !Array.isArray(metadata) ? metadata : {}
+  const facts = quote({ ...known, receipt_id: receiptId }).slice(0, -1)
+  const metadataText = usage ? `${facts},"usage":${renderUsage(usage)}}` : `${facts}}`
+  const opened = quote(members).slice(0, -1)
+  return `${opened}${opened === '{' ? '' : ','}"metadata":${metadataText}}`
+}
+
+/** Line breaks to Python's `str.splitlines`, on which some SSE readers rely; JSON leaves them unescaped. */
+const PYTHON_LINE_BREAK = /[\u0085\u2028\u2029]/
+const EACH_PYTHON_LINE_BREAK = /[\u0085\u2028\u2029]/g
+
+function quote(value: Json): string {
+  const text = JSON.stringify(value)
+  if (!PYTHON_LINE_BREAK.test(text)) return text
+  return text.replace(
+    EACH_PYTHON_LINE_BREAK,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}

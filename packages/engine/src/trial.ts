@@ -1,0 +1,145 @@
+import { EMPTY_BUCKETS } from '@mesh/catalog/token-buckets.ts'
+import type { Answer } from './answer.ts'
+import type { AttemptEnd, UpstreamAttempt } from './attempt.ts'
+import type { Failure } from './failure.ts'
+import type { Meter } from './meter.ts'
+import type { Candidate } from './plan.ts'
+import type { Attempt, MeteredUsage, RunOutcome } from './run-outcome.ts'
+import type { FinishReason } from './stream-event.ts'
+
+/** A request that was sent to a candidate, and what is known of its answer. */
+export interface Dispatched {
+  readonly candidate: Candidate
+  readonly attempt: UpstreamAttempt
+  readonly meter: Meter
+  readonly answer: Answer
+  /** Whether the upstream was asked to stream. */
+  readonly isStreamed: boolean
+  readonly droppedParameters: readonly string[]
+  readonly startedAtMs: number
+}
+
+/** How an attempt ended for the call. `cut`: the hold could not be widened. */
+export type RelayEnd = AttemptEnd | { readonly type: 'cut' }
+
+/** One attempt, and what becomes of the call if it is the last. */
+export interface Trial {
+  readonly attempt: Attempt
+  readonly status: RunOutcome['status']
+  /** Whether it is this provider who answered, in whole or in part. */
+  readonly isServed: boolean
+  readonly usage: MeteredUsage
+  readonly contentSent: boolean
+  readonly droppedParameters: readonly string[]
+  readonly finishReason?: FinishReason
+  readonly firstContentAtMs?: number
+}
+
+const NO_USAGE: MeteredUsage = { buckets: EMPTY_BUCKETS, source: 'none', flags: [] }
+
+/** Where the call stands when an attempt has ended. */
+export interface TrialContext {
+  readonly readerLeft: boolean
+  readonly outputTokensHeld: number
+  readonly nowMs: number
+}
+
+/** Judges an attempt that was dispatched. */
+export function trialOf(dispatched: Dispatched, end: RelayEnd, context: TrialContext): Trial {
+  const { candidate, meter, answer, droppedParameters, startedAtMs } = dispatched
+  const failure = failureOf(dispatched, end)
+  const status = statusOf(end, failure, context)
+  const isServed = !failure || (status === 'failed' && answer.contentSent)
+  const finishReason = status === 'cut' ? 'length' : answer.finishReason
+  return {
+    attempt: attemptOf(candidate, failure, context.nowMs - startedAtMs),
+    status,
+    isServed,
+    usage: isServed ? meter.usage(end.type === 'complete', context.outputTokensHeld) : NO_USAGE,
+    contentSent: answer.contentSent,
+    droppedParameters,
+    ...(finishReason && isServed ? { finishReason } : {}),
+    ...(answer.firstContentAtMs !== undefined && isServed
+      ? { firstContentAtMs: answer.firstContentAtMs }
+      : {}),
+  }
+}
+
+/** An attempt that ended before anything was sent. */
+export function trialWithoutDispatch(candidate: Candidate, failure: Failure): Trial {
+  return {
+    attempt: attemptOf(candidate, failure, 0),
+    status: 'failed',
+    isServed: false,
+    usage: NO_USAGE,
+    contentSent: false,
+    droppedParameters: [],
+  }
+}
+
+/** What became of a call whose last trial this is; without one, its reader left first, or nobody could be tried. */
+export function outcomeOf(
+  trials: readonly Trial[],
+  { readerLeft, startedAtMs, nowMs }: { readerLeft: boolean; startedAtMs: number; nowMs: number },
+): RunOutcome {
+  const attempts = trials.map(({ attempt }) => attempt)
+  const durationMs = nowMs - startedAtMs
+  const last = trials.at(-1)
+  if (!last) {
+    return {
+      ...(readerLeft ? { status: 'client_gone' } : { status: 'failed', failure: NOBODY_TO_TRY }),
+      attempts,
+      usage: NO_USAGE,
+      contentSent: false,
+      droppedParameters: [],
+      durationMs,
+    }
+  }
+  const { attempt, isServed, usage, finishReason, contentSent, droppedParameters, firstContentAtMs } = last
+  // A reader who leaves while an attempt fails, but before the next, is gone all the same.
+  const status = readerLeft && last.status === 'failed' && !contentSent ? 'client_gone' : last.status
+  return {
+    status,
+    attempts,
+    ...(isServed ? { served: attempt.candidate } : {}),
+    ...(status === 'failed' && attempt.failure ? { failure: attempt.failure } : {}),
+    usage,
+    ...(finishReason ? { finishReason } : {}),
+    contentSent,
+    droppedParameters,
+    ...(firstContentAtMs === undefined ? {} : { firstTokenMs: firstContentAtMs - startedAtMs }),
+    durationMs,
+  }
+}
+
+const NOBODY_TO_TRY: Failure = { outcome: 'not_dispatched', reason: 'model_not_found' }
+
+function statusOf(
+  end: RelayEnd,
+  failure: Failure | undefined,
+  { readerLeft }: TrialContext,
+): Trial['status'] {
+  if (readerLeft) return 'client_gone'
+  if (failure) return 'failed'
+  return end.type === 'cut' ? 'cut' : 'completed'
+}
+
+function attemptOf(candidate: Candidate, failure: Failure | undefined, durationMs: number): Attempt {
+  return failure
+    ? { candidate, outcome: failure.outcome, failure, durationMs }
+    : { candidate, outcome: 'served', durationMs }
+}
+
+/** Why an attempt is no answer; absent where it is one, be it a part that we ended ourselves. */
+function failureOf({ attempt }: Dispatched, end: RelayEnd): Failure | undefined {
+  switch (end.type) {
+    case 'failed':
+      return end.failure
+    case 'complete':
+    case 'cut':
+      return undefined
+    case 'stopped':
+      if (attempt.isAccepted) return undefined
+      return { outcome: attempt.isSent ? 'uncertain' : 'not_dispatched', reason: 'cancelled' }
+  }
+}

@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { classifyAnswer, errorMessage, RETRY_AFTER_MS_MAX } from './upstream-failure.ts'
+
+const openai = (code: string | null, type: string, message = '') =>
+  JSON.stringify({ error: { message, type, param: null, code } })
+const anthropic = (type: string, message = '') => JSON.stringify({ type: 'error', error: { type, message } })
+
+const CASES: readonly (readonly [status: number, body: string, outcome: string, reason: string])[] = [
+  [429, openai('rate_limit_exceeded', 'tokens'), 'refused_unbilled', 'rate_limited'],
+  [429, openai('insufficient_quota', 'insufficient_quota'), 'refused_unbilled', 'quota_exhausted'],
+  [429, '<html>Too many requests</html>', 'refused_unbilled', 'rate_limited'],
+  [402, openai(null, 'unknown', 'Insufficient Balance'), 'refused_unbilled', 'quota_exhausted'],
+  [
+    400,
+    anthropic('invalid_request_error', 'Your credit balance is too low to access the API.'),
+    'refused_unbilled',
+    'quota_exhausted',
+  ],
+  [401, openai('invalid_api_key', 'invalid_request_error'), 'refused_unbilled', 'credential_refused'],
+  [401, anthropic('authentication_error'), 'refused_unbilled', 'credential_refused'],
+  [403, anthropic('permission_error'), 'refused_unbilled', 'credential_refused'],
+  [403, openai(null, 'x', 'Content violates usage guidelines.'), 'request_fault', 'content_policy'],
+  [404, openai('model_not_found', 'invalid_request_error'), 'refused_unbilled', 'model_not_found'],
+  [404, anthropic('not_found_error', 'model: claude-none'), 'refused_unbilled', 'model_not_found'],
+  [404, '', 'refused_unbilled', 'model_not_found'],
+  [
+    400,
+    JSON.stringify({ object: 'error', message: 'Invalid model: x', type: 'invalid_model', code: '1500' }),
+    'refused_unbilled',
+    'model_not_found',
+  ],
+  [400, openai('context_length_exceeded', 'invalid_request_error'), 'request_fault', 'context_length'],
+  [
+    400,
+    openai(null, 'BadRequestError', "This model's maximum context length is 8192 tokens."),
+    'request_fault',
+    'context_length',
+  ],
+  [
+    400,
+    anthropic('invalid_request_error', 'prompt is too long: 208310 tokens > 200000 maximum'),
+    'request_fault',
+    'context_length',
+  ],
+  [
+    400,
+    anthropic('invalid_request_error', 'input length and `max_tokens` exceed context limit: 1 + 2 > 2'),
+    'request_fault',
+    'context_length',
+  ],
+  [
+    400,
+    anthropic('invalid_request_error', 'max_tokens: 99 > 64, which is the maximum allowed'),
+    'request_fault',
+    'invalid_request',
+  ],
+  [400, openai('content_filter', 'x'), 'request_fault', 'content_policy'],
+  [
+    400,
+    anthropic('invalid_request_error', 'Output blocked by content filtering policy'),
+    'request_fault',
+    'content_policy',
+  ],
+  [400, openai('unsupported_value', 'invalid_request_error'), 'request_fault', 'invalid_request'],
+  [
+    422,
+    JSON.stringify({ detail: [{ type: 'extra_forbidden', loc: ['body', 'x'] }] }),
+    'request_fault',
+    'invalid_request',
+  ],
+  [413, anthropic('request_too_large'), 'request_fault', 'payload_too_large'],
+  [
+    413,
+    openai('rate_limit_exceeded', 'tokens', 'Request too large for model on tokens per minute'),
+    'refused_unbilled',
+    'rate_limited',
+  ],
+  [400, openai('tool_use_failed', 'invalid_request_error'), 'uncertain', 'malformed'],
+  [408, '', 'uncertain', 'server_error'],
+  [498, '', 'refused_unbilled', 'overloaded'],
+  [503, 'upstream connect error', 'refused_unbilled', 'overloaded'],
+  [529, anthropic('overloaded_error'), 'refused_unbilled', 'overloaded'],
+  [500, anthropic('api_error'), 'uncertain', 'server_error'],
+  [500, openai(null, 'server_error'), 'uncertain', 'server_error'],
+  [502, '<html><h1>502 Bad Gateway</h1></html>', 'uncertain', 'server_error'],
+  [504, '{', 'uncertain', 'server_error'],
+  [302, '', 'uncertain', 'server_error'],
+]
+
+for (const [status, body, outcome, reason] of CASES) {
+  test(`an answer ${status} ${body.slice(0, 90)} is ${outcome}, ${reason}`, () => {
+    assert.deepEqual(classifyAnswer(status, {}, body), { outcome, reason, status })
+  })
+}
+
+test('Retry-After is read in all its forms, and bounded', () => {
+  const delay = (headers: Record<string, string | string[]>) => classifyAnswer(429, headers, '').retryAfterMs
+  assert.equal(delay({ 'retry-after': '7' }), 7_000)
+  assert.equal(delay({ 'retry-after': ['0.5'] }), 500)
+  assert.equal(delay({ 'retry-after': '7', 'retry-after-ms': '12.1' }), 13)
+  const date = 'Wed, 21 Oct 2026 07:28:00 GMT'
+  assert.equal(delay({ date, 'retry-after': 'Wed, 21 Oct 2026 07:28:30 GMT' }), 30_000)
+  assert.equal(delay({ date, 'retry-after': 'Wed, 21 Oct 2026 07:27:30 GMT' }), 0)
+  assert.equal(delay({ 'retry-after': '99999999' }), RETRY_AFTER_MS_MAX)
+  for (const nonsense of ['-1', 'soon', '', 'Infinity', '1e9', 'Wed, 21 Oct 2026 07:28:30 GMT']) {
+    assert.equal(delay({ 'retry-after': nonsense }), undefined)
+  }
+})
+
+test('an error in place of an answer is told from an answer', () => {
+  assert.equal(errorMessage('', { choices: [], error: null }), undefined)
+  assert.equal(errorMessage('', { type: 'message_start' }), undefined)
+  assert.deepEqual(errorMessage('error', { type: 'error', error: { type: 'overloaded_error' } }), {
+    outcome: 'refused_unbilled',
+    reason: 'overloaded',
+  })
+  assert.deepEqual(errorMessage('', { error: { code: 429, message: 'Provider returned error' } }), {
+    outcome: 'refused_unbilled',
+    reason: 'rate_limited',
+    status: 429,
+  })
+  assert.deepEqual(errorMessage('', { object: 'error', message: 'no', code: '422' }), {
+    outcome: 'request_fault',
+    reason: 'invalid_request',
+    status: 422,
+  })
+  assert.deepEqual(errorMessage('', { error: 'something broke' }), {
+    outcome: 'uncertain',
+    reason: 'server_error',
+  })
+})
+
+test('no body makes the classification throw, and nothing of it comes out', () => {
+  const body = fc.oneof(
+    fc.string(),
+    fc.json(),
+    fc.json().map((json) => `{"error":${json}}`),
+  )
+  fc.assert(
+    fc.property(fc.integer({ min: 100, max: 999 }), body, (status, text) => {
+      const failure = classifyAnswer(status, {}, text)
+      assert.deepEqual(Object.keys(failure).sort(), ['outcome', 'reason', 'status'])
+    }),
+  )
+})

@@ -1,0 +1,145 @@
+import type { ChatProvider } from '../providers.ts'
+
+/**
+ * How a provider's OpenAI-compatible API differs from OpenAI's own. Taken from recorded exchanges where there are any
+ * (OpenAI, DeepSeek, Groq, Mistral), else from the vendors' published references.
+ */
+export interface ChatDialect {
+  readonly provider: ChatProvider
+  /** Model ids that exist there. */
+  readonly models: RegExp
+  readonly completionId: 'chatcmpl' | 'uuid' | 'hex'
+  /** Where thinking shows: nowhere, in a field beside the content, or as parts of the content. */
+  readonly reasoning: 'hidden' | 'reasoning_content' | 'reasoning' | 'thinking_parts'
+  readonly usage: 'openai' | 'xai' | 'deepseek' | 'groq' | 'mistral' | 'plain'
+  /** Usage in a stream: in a chunk of its own when asked for, or always on the finish chunk. */
+  readonly usagePlace: 'own_chunk_if_asked' | 'finish_chunk'
+  readonly toolArguments: 'fragments' | 'whole'
+  readonly toolCallId: 'call' | 'fc' | 'nine'
+  readonly refusalField: boolean
+  readonly developerRole: boolean
+  /** Answers to a parameter that the API does not know: refuse as OpenAI, refuse as pydantic (422), or let it be. */
+  readonly unknownParameters: 'openai' | 'pydantic' | 'ignored'
+  readonly cache: { readonly minimumTokens: number; readonly blockTokens: number }
+}
+
+const openWeights = {
+  models: /^(?!mesh\/)\S+$/,
+  completionId: 'chatcmpl',
+  reasoning: 'reasoning_content',
+  usage: 'plain',
+  usagePlace: 'own_chunk_if_asked',
+  toolArguments: 'fragments',
+  toolCallId: 'call',
+  refusalField: false,
+  developerRole: true,
+  unknownParameters: 'ignored',
+  cache: { minimumTokens: 64, blockTokens: 64 },
+} as const satisfies Omit<ChatDialect, 'provider'>
+
+export const chatDialects: Readonly<Record<ChatProvider, ChatDialect>> = {
+  openai: {
+    provider: 'openai',
+    models: /^(gpt-|chatgpt-|o\d)/,
+    completionId: 'chatcmpl',
+    reasoning: 'hidden',
+    usage: 'openai',
+    usagePlace: 'own_chunk_if_asked',
+    toolArguments: 'fragments',
+    toolCallId: 'call',
+    refusalField: true,
+    developerRole: true,
+    unknownParameters: 'openai',
+    cache: { minimumTokens: 1024, blockTokens: 128 },
+  },
+  // xAI leaves reasoning out of completion_tokens and counts it in total_tokens only.
+  xai: {
+    ...openWeights,
+    provider: 'xai',
+    models: /^grok-/,
+    completionId: 'uuid',
+    usage: 'xai',
+    refusalField: true,
+  },
+  deepseek: {
+    ...openWeights,
+    provider: 'deepseek',
+    models: /^deepseek-/,
+    completionId: 'uuid',
+    usage: 'deepseek',
+    usagePlace: 'finish_chunk',
+    developerRole: false,
+  },
+  mistral: {
+    ...openWeights,
+    provider: 'mistral',
+    models: /^(mistral|ministral|magistral|devstral|codestral|pixtral|open-)/,
+    completionId: 'hex',
+    reasoning: 'thinking_parts',
+    usage: 'mistral',
+    usagePlace: 'finish_chunk',
+    toolArguments: 'whole',
+    toolCallId: 'nine',
+    developerRole: false,
+    unknownParameters: 'pydantic',
+  },
+  groq: {
+    ...openWeights,
+    provider: 'groq',
+    reasoning: 'reasoning',
+    usage: 'groq',
+    usagePlace: 'finish_chunk',
+    toolArguments: 'whole',
+    toolCallId: 'fc',
+    cache: { minimumTokens: 1024, blockTokens: 128 },
+  },
+  fireworks: {
+    ...openWeights,
+    provider: 'fireworks',
+    models: /^accounts\/[\w-]+\/(models|routers)\/\S+$/,
+    usagePlace: 'finish_chunk',
+  },
+  deepinfra: { ...openWeights, provider: 'deepinfra', models: /^(?!mesh\/)[\w.-]+\/\S+$/ },
+  nearai: { ...openWeights, provider: 'nearai' },
+  tinfoil: { ...openWeights, provider: 'tinfoil' },
+}
+
+/** What is known of OpenAI's own models; the other providers' limits are not checked here. */
+export interface OpenAiModel {
+  readonly contextTokens: number
+  readonly outputTokensMax: number
+  readonly reasoningEfforts: readonly string[]
+  readonly defaultEffort: string
+}
+
+/** The first row whose pattern fits counts. Sources: OpenAI's model pages, and the product's catalogue. */
+const openAiModels: readonly (readonly [RegExp, OpenAiModel])[] = [
+  [/^o\d/, reasoner(200_000, 100_000, ['low', 'medium', 'high'], 'medium')],
+  [/^gpt-5(\.\d+)?-chat/, plain(128_000, 16_384)],
+  [
+    /^gpt-5\.[4-9]-(mini|nano)/,
+    reasoner(400_000, 128_000, ['none', 'low', 'medium', 'high', 'xhigh'], 'none'),
+  ],
+  [/^gpt-5\.[4-9]/, reasoner(1_050_000, 128_000, ['none', 'low', 'medium', 'high', 'xhigh'], 'none')],
+  [/^gpt-5\.[1-3]/, reasoner(400_000, 128_000, ['none', 'low', 'medium', 'high'], 'none')],
+  [/^gpt-5/, reasoner(400_000, 128_000, ['minimal', 'low', 'medium', 'high'], 'medium')],
+  [/^gpt-4\.1/, plain(1_047_576, 32_768)],
+  [/./, plain(128_000, 16_384)],
+]
+
+function reasoner(
+  contextTokens: number,
+  outputTokensMax: number,
+  reasoningEfforts: readonly string[],
+  defaultEffort: string,
+): OpenAiModel {
+  return { contextTokens, outputTokensMax, reasoningEfforts, defaultEffort }
+}
+
+function plain(contextTokens: number, outputTokensMax: number): OpenAiModel {
+  return { contextTokens, outputTokensMax, reasoningEfforts: [], defaultEffort: 'none' }
+}
+
+export function openAiModel(model: string): OpenAiModel {
+  return openAiModels.find(([pattern]) => pattern.test(model))?.[1] ?? plain(128_000, 16_384)
+}

@@ -1,0 +1,65 @@
+import type { Family, ReadRequest, Reply } from '../family.ts'
+import { isObject, textAt } from '../json.ts'
+import { totalTokens } from '../prompt-cache.ts'
+import type { ChatProvider } from '../providers.ts'
+import { checkRequest, outputBound, unknownParameter } from './check.ts'
+import { type ChatDialect, chatDialects, openAiModel } from './dialects.ts'
+import { readPrompt } from './read.ts'
+import {
+  extraForbidden,
+  invalid,
+  jsonHeaders,
+  missingCredential,
+  refusal,
+  refuse,
+  streamHeaders,
+} from './refusal.ts'
+import { chatRendering } from './render.ts'
+
+/** OpenAI's chat completions as `provider` speaks them. */
+export function openAiChat(provider: ChatProvider): Family {
+  const dialect = chatDialects[provider]
+  return {
+    credentialRefusal: (headers, requestId) =>
+      /^Bearer \S+$/.test(headers.authorization ?? '') ? undefined : missingCredential(dialect, requestId),
+    refusal: (kind, requestId, detail) => refusal(dialect, kind, requestId, detail),
+    read: (body, _headers, requestId) => read(isObject(body) ? body : {}, dialect, requestId),
+    streamHeaders,
+    jsonHeaders,
+    malformedEvent: 'data: {"id":"chatcmpl-malformed","choices":[{"index":0,"delta":{"content":"brok\n\n',
+  }
+}
+
+function read(
+  body: Parameters<typeof checkRequest>[0],
+  dialect: ChatDialect,
+  requestId: string,
+): ReadRequest {
+  const refused = (reply: Reply): ReadRequest => ({ kind: 'refused', reply })
+  const unknown = unknownParameter(body, dialect)
+  if (unknown !== undefined && dialect.unknownParameters === 'pydantic') {
+    return refused(extraForbidden(unknown, requestId))
+  }
+  if (unknown !== undefined) {
+    const message = `Unrecognized request argument supplied: ${unknown.join('.')}`
+    return refused(refuse(dialect, invalid(message), requestId))
+  }
+  const problem = checkRequest(body, dialect)
+  if (problem !== undefined) return refused(refuse(dialect, problem, requestId))
+  const prompt = readPrompt(body, dialect)
+  const inputTokens = totalTokens(prompt.parts)
+  const { contextTokens } = openAiModel(prompt.model)
+  if (dialect.provider === 'openai' && inputTokens + (outputBound(body) ?? 0) > contextTokens) {
+    const message = `This model's maximum context length is ${contextTokens} tokens. However, your messages resulted in ${inputTokens} tokens. Please reduce the length of the messages.`
+    return refused(refuse(dialect, invalid(message, 'messages', 'context_length_exceeded'), requestId))
+  }
+  const scope = [dialect.provider, prompt.model, textAt(body, 'prompt_cache_key')].join('\n')
+  const { minimumTokens, blockTokens } = dialect.cache
+  return {
+    kind: 'understood',
+    prompt,
+    hidesReasoning: dialect.reasoning === 'hidden',
+    useCache: (cache) => cache.useAutomatic(scope, prompt.parts, minimumTokens, blockTokens),
+    render: chatRendering(body, dialect),
+  }
+}
