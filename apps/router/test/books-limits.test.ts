@@ -8,6 +8,7 @@ import {
   type Limits,
   makeAccount,
   openBooksFixture,
+  setClock,
   settlementOf,
 } from './support/books-fixture.ts'
 
@@ -57,6 +58,8 @@ test('200 parallel calls on two routers never hold more than a balance for ten',
 
 test('each limit holds exactly at account, project, key and the key that made the key', async (t) => {
   const { database, routers } = await openBooksFixture(t, { routers: 2 })
+  // The minute must not end in between.
+  await setClock(database, '2031-03-14 15:09:26Z')
   for (const { name, limits, reason } of LIMITS) {
     for (const level of ['account', 'project', 'key', 'maker'] as const) {
       const payer = await makeAccount(database, { [level]: limits })

@@ -7,7 +7,7 @@ import { errorMessage } from './upstream-failure.ts'
 import { objectOf, parseJson } from './wire-json.ts'
 
 /** The most bytes that an answer in one piece may have. */
-export const ANSWER_BYTES_MAX = 32 * 1024 * 1024
+const ANSWER_BYTES_MAX = 32 * 1024 * 1024
 
 export type Emit = (event: StreamEvent) => void
 

@@ -19,7 +19,7 @@ export async function revokeKey(store: PolicyStore, principal: Principal, id: Ke
   })
 }
 
-/** Revokes one key, or lineages with all the keys that they made, and records each. */
+/** Revokes one key, or lineages with all the keys that they made, as far as they still count, and records each. */
 export async function revokeKeys(
   change: PolicyChange,
   which: { readonly id: KeyId } | { readonly lineageIds: readonly KeyId[] },
@@ -28,6 +28,9 @@ export async function revokeKeys(
     .updateTable('api_keys')
     .set({ revoked_at: sql<Date>`mesh_now()` })
     .where('revoked_at', 'is', null)
+    .where((where) =>
+      where.or([where('stops_at', 'is', null), where('stops_at', '>', sql<Date>`mesh_now()`)]),
+    )
     .where((where) =>
       'id' in which
         ? where('id', '=', which.id)

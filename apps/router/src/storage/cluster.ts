@@ -42,14 +42,18 @@ export async function findRunningServer(
   { dataFolder }: DataFolder,
   password: string,
 ): Promise<RunningServer | undefined> {
-  const deadline = performance.now() + READY_PATIENCE_MS
+  let deadline = performance.now() + READY_PATIENCE_MS
   for (;;) {
     const found = livePostmaster(dataFolder)
     if (found === undefined) return undefined
-    if (found.ready && (await answers(found.socketFolder, password))) return found
+    if (found.ready) {
+      if (await answers(found.socketFolder, password)) return found
+      // It says that it takes connections, so little is left to wait for.
+      deadline = Math.min(deadline, performance.now() + START_PATIENCE_MS)
+    }
     if (performance.now() > deadline) {
       throw new StartupError(
-        `The PostgreSQL of ${dataFolder} (process ${found.pid}) does not answer: end it.`,
+        `The PostgreSQL of ${dataFolder} (process ${found.pid}) does not answer: end it, then start again.`,
       )
     }
     await pause(READY_PAUSE_MS)

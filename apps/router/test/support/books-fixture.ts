@@ -54,6 +54,9 @@ export async function openBooksFixture(
       routerId: newId('rtr', systemSeams),
       log: createLog('silent'),
       patienceMs: 20_000,
+      // Its quarter is the beat of renewing and reaping: tests do both themselves.
+      holdTtlMs: 3_600_000,
+      reapGraceMs: 0,
       ...options,
       ...own,
     })
@@ -78,23 +81,16 @@ export async function makeAccount(database: Database, options: AccountOptions = 
     .insertInto('projects')
     .values({ id: projectId, account_id: accountId, name: 'default', is_default: true })
     .execute()
-  for (const id of makerId === undefined ? [keyId] : [makerId, keyId]) {
-    await query
-      .insertInto('api_keys')
-      .values({
-        id,
-        account_id: accountId,
-        project_id: projectId,
-        livemode: true,
-        name: 'test',
-        secret_sha256: randomBytes(32),
-        secret_tail: 'abcd',
-        scopes: ['chat'],
-        lineage_id: id,
-        parent_lineage_id: id === keyId && makerId !== undefined ? makerId : null,
-      })
-      .execute()
+  const payer: Payer = {
+    accountId,
+    projectId,
+    keyId,
+    lineageId: keyId,
+    ...(makerId === undefined ? {} : { parentLineageId: makerId }),
+    livemode: true,
+    policyVersion: 1n,
   }
+  await insertKey(database, payer)
   await openAccountBooks(query, accountId)
   const subjects = [
     { id: accountId, kind: 'account', limits: options.account },
@@ -112,15 +108,33 @@ export async function makeAccount(database: Database, options: AccountOptions = 
     const id = newId('led', systemSeams)
     await grant(database, { id, accountId, livemode: true, amountNano: balanceNano, reason: 'test' })
   }
-  return {
-    accountId,
-    projectId,
-    keyId,
-    lineageId: keyId,
-    ...(makerId === undefined ? {} : { parentLineageId: makerId }),
-    livemode: true,
-    policyVersion: 1n,
-  }
+  return payer
+}
+
+/** One more key of the same project, without limits or a maker. */
+export async function addKey(database: Database, payer: Payer): Promise<Payer> {
+  const keyId = newId('key', systemSeams)
+  const { parentLineageId: _, ...rest } = payer
+  await insertKey(database, { ...rest, keyId, lineageId: keyId })
+  return { ...rest, keyId, lineageId: keyId }
+}
+
+async function insertKey(database: Database, payer: Payer): Promise<void> {
+  await database.query
+    .insertInto('api_keys')
+    .values({
+      id: payer.keyId,
+      account_id: payer.accountId,
+      project_id: payer.projectId,
+      livemode: payer.livemode,
+      name: 'test',
+      secret_sha256: randomBytes(32),
+      secret_tail: 'abcd',
+      scopes: ['chat'],
+      lineage_id: payer.lineageId,
+      parent_lineage_id: payer.parentLineageId ?? null,
+    })
+    .execute()
 }
 
 /** A call that would hold 1,000 nano-USD and 100 tokens: 10 of input for 100, and 90 of output for 10 each. */

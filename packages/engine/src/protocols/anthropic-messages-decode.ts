@@ -1,4 +1,4 @@
-import { type AnswerReader, answerDecoder, brokenAnswer, type Emit } from '../answer-decoder.ts'
+import { answerDecoder, brokenAnswer, type Emit } from '../answer-decoder.ts'
 import type { Json, JsonObject } from '../ask.ts'
 import type { Decoder } from '../protocol.ts'
 import type { FinishReason } from '../stream-event.ts'
@@ -14,152 +14,166 @@ type Block =
   | { readonly type: 'thinking'; signature: string }
   | { readonly type: 'tool_use'; readonly index: number; argumentsSeen: boolean }
 
+/** What is known of a message while it is read. */
+interface MessageState {
+  readonly blocks: Map<number, Block>
+  toolCalls: number
+  /** All that was reported so far, the later number for each field. */
+  usage: JsonObject
+  started: boolean
+  finished: boolean
+}
+
 /** A decoder for a message, streamed or in one piece. There is only ever choice 0. */
 export function messagesDecoder(): Decoder {
-  const blocks = new Map<number, Block>()
-  let toolCalls = 0
-  let usage: JsonObject = {}
-  let started = false
-  let finished = false
-
-  function openBlock(content: JsonObject, emit: Emit): Block {
-    switch (content.type) {
-      case 'text': {
-        emitPiece('text', content.text, emit)
-        return { type: 'text' }
-      }
-      case 'thinking':
-        emitPiece('reasoning', content.thinking, emit)
-        return { type: 'thinking', signature: textOf(content.signature) ?? '' }
-      case 'redacted_thinking':
-        emit({ type: 'reasoning-end', choice: 0, redacted: textOf(content.data) ?? '' })
-        return { type: 'ignored' }
-      case 'tool_use':
-        return openToolUse(content, emit)
-      default:
-        return { type: 'ignored' }
-    }
+  const state: MessageState = {
+    blocks: new Map(),
+    toolCalls: 0,
+    usage: {},
+    started: false,
+    finished: false,
   }
-
-  function openToolUse(content: JsonObject, emit: Emit): Block {
-    const index = toolCalls
-    toolCalls += 1
-    const id = textOf(content.id)
-    const name = textOf(content.name)
-    const input = objectOf(content.input) ?? {}
-    const fragment = Object.keys(input).length === 0 ? '' : writeJson(input)
-    if (id === undefined || id.length > 1024 || name === undefined || fragment === undefined) {
-      emit(brokenAnswer('malformed'))
-      return { type: 'ignored' }
-    }
-    emit({ type: 'tool-call', choice: 0, index, id, name })
-    if (fragment !== '') emit({ type: 'tool-arguments', choice: 0, index, fragment })
-    return { type: 'tool_use', index, argumentsSeen: fragment !== '' }
-  }
-
-  function readDelta(block: Block | undefined, delta: JsonObject, emit: Emit): void {
-    if (block?.type === 'ignored') return
-    switch (delta.type) {
-      case 'text_delta':
-        emitPiece('text', delta.text, emit)
-        return
-      case 'thinking_delta':
-        emitPiece('reasoning', delta.thinking, emit)
-        return
-      case 'signature_delta':
-        if (block?.type === 'thinking') block.signature += textOf(delta.signature) ?? ''
-        return
-      case 'input_json_delta': {
-        if (block?.type !== 'tool_use') {
-          emit(brokenAnswer('malformed'))
-          return
-        }
-        const fragment = textOf(delta.partial_json)
-        if (fragment === undefined) return
-        block.argumentsSeen = true
-        emit({ type: 'tool-arguments', choice: 0, index: block.index, fragment })
-      }
-    }
-  }
-
-  function closeBlock(block: Block, emit: Emit): void {
-    if (block.type === 'thinking') {
-      emit({
-        type: 'reasoning-end',
-        choice: 0,
-        ...(block.signature === '' ? {} : { signature: block.signature }),
-      })
-    }
-    // A tool without arguments gets no delta at all; an empty text would be no JSON.
-    if (block.type === 'tool_use' && !block.argumentsSeen) {
-      emit({ type: 'tool-arguments', choice: 0, index: block.index, fragment: '{}' })
-    }
-  }
-
-  function readUsage(value: Json | undefined, emit: Emit): void {
-    const reported = objectOf(value)
-    if (!reported) return
-    // The end's numbers are cumulative and win, field by field, over those of the start.
-    const given = Object.entries(reported).filter(([, count]) => count !== null)
-    usage = { ...usage, ...Object.fromEntries(given) }
-    emit({ type: 'usage', usage: anthropicUsage(usage) })
-  }
-
-  function readStop(value: Json | undefined, emit: Emit): void {
-    const reason = textOf(value)
-    if (reason === undefined || finished) return
-    finished = true
-    emit({ type: 'finish', choice: 0, reason: STOP_REASONS.get(reason) ?? 'stop' })
-  }
-
-  function finish(emit: Emit): void {
-    if (!started) emit(brokenAnswer('empty'))
-    if (!finished) readStop(toolCalls > 0 ? 'tool_use' : 'end_turn', emit)
-    emit({ type: 'end' })
-  }
-
-  function readMessage(body: JsonObject, emit: Emit): void {
-    const index = typeof body.index === 'number' ? body.index : 0
-    const block = blocks.get(index)
-    switch (body.type) {
-      case 'message_start':
-        started = true
-        readUsage(objectOf(body.message)?.usage, emit)
-        return
-      case 'content_block_start':
-        if (blocks.size >= OPEN_BLOCKS_MAX) emit(brokenAnswer('malformed'))
-        else blocks.set(index, openBlock(objectOf(body.content_block) ?? {}, emit))
-        return
-      case 'content_block_delta':
-        readDelta(block, objectOf(body.delta) ?? {}, emit)
-        return
-      case 'content_block_stop':
-        if (block) closeBlock(block, emit)
-        blocks.delete(index)
-        return
-      case 'message_delta':
-        readUsage(body.usage, emit)
-        readStop(objectOf(body.delta)?.stop_reason, emit)
-        return
-      case 'message_stop':
-        finish(emit)
-    }
-  }
-
-  const reader: AnswerReader = {
-    message: readMessage,
+  return answerDecoder({
+    message: (body, emit) => readEvent(state, body, emit),
     // Not a word of this protocol: only `message_stop` ends a message.
     done: () => {},
-    document(body, emit) {
-      if (body.type !== 'message' || !Array.isArray(body.content)) return
-      started = true
-      for (const content of arrayOf(body.content)) closeBlock(openBlock(objectOf(content) ?? {}, emit), emit)
-      readUsage(body.usage, emit)
-      readStop(body.stop_reason, emit)
-      finish(emit)
-    },
+    document: (body, emit) => readDocument(state, body, emit),
+  })
+}
+
+function openBlock(state: MessageState, content: JsonObject, emit: Emit): Block {
+  switch (content.type) {
+    case 'text': {
+      emitPiece('text', content.text, emit)
+      return { type: 'text' }
+    }
+    case 'thinking':
+      emitPiece('reasoning', content.thinking, emit)
+      return { type: 'thinking', signature: textOf(content.signature) ?? '' }
+    case 'redacted_thinking':
+      emit({ type: 'reasoning-end', choice: 0, redacted: textOf(content.data) ?? '' })
+      return { type: 'ignored' }
+    case 'tool_use':
+      return openToolUse(state, content, emit)
+    default:
+      return { type: 'ignored' }
   }
-  return answerDecoder(reader)
+}
+
+function openToolUse(state: MessageState, content: JsonObject, emit: Emit): Block {
+  const index = state.toolCalls
+  state.toolCalls += 1
+  const id = textOf(content.id)
+  const name = textOf(content.name)
+  const input = objectOf(content.input) ?? {}
+  const fragment = Object.keys(input).length === 0 ? '' : writeJson(input)
+  if (id === undefined || id.length > 1024 || name === undefined || fragment === undefined) {
+    emit(brokenAnswer('malformed'))
+    return { type: 'ignored' }
+  }
+  emit({ type: 'tool-call', choice: 0, index, id, name })
+  if (fragment !== '') emit({ type: 'tool-arguments', choice: 0, index, fragment })
+  return { type: 'tool_use', index, argumentsSeen: fragment !== '' }
+}
+
+function readDelta(block: Block | undefined, delta: JsonObject, emit: Emit): void {
+  if (block?.type === 'ignored') return
+  switch (delta.type) {
+    case 'text_delta':
+      emitPiece('text', delta.text, emit)
+      return
+    case 'thinking_delta':
+      emitPiece('reasoning', delta.thinking, emit)
+      return
+    case 'signature_delta':
+      if (block?.type === 'thinking') block.signature += textOf(delta.signature) ?? ''
+      return
+    case 'input_json_delta': {
+      if (block?.type !== 'tool_use') {
+        emit(brokenAnswer('malformed'))
+        return
+      }
+      const fragment = textOf(delta.partial_json)
+      if (fragment === undefined) return
+      block.argumentsSeen = true
+      emit({ type: 'tool-arguments', choice: 0, index: block.index, fragment })
+    }
+  }
+}
+
+function closeBlock(block: Block, emit: Emit): void {
+  if (block.type === 'thinking') {
+    emit({
+      type: 'reasoning-end',
+      choice: 0,
+      ...(block.signature === '' ? {} : { signature: block.signature }),
+    })
+  }
+  // A tool without arguments gets no delta at all; an empty text would be no JSON.
+  if (block.type === 'tool_use' && !block.argumentsSeen) {
+    emit({ type: 'tool-arguments', choice: 0, index: block.index, fragment: '{}' })
+  }
+}
+
+function readUsage(state: MessageState, value: Json | undefined, emit: Emit): void {
+  const reported = objectOf(value)
+  if (!reported) return
+  // The end's numbers are cumulative and win, field by field, over those of the start.
+  const given = Object.entries(reported).filter(([, count]) => count !== null)
+  state.usage = { ...state.usage, ...Object.fromEntries(given) }
+  emit({ type: 'usage', usage: anthropicUsage(state.usage) })
+}
+
+function readStop(state: MessageState, value: Json | undefined, emit: Emit): void {
+  const reason = textOf(value)
+  if (reason === undefined || state.finished) return
+  state.finished = true
+  emit({ type: 'finish', choice: 0, reason: STOP_REASONS.get(reason) ?? 'stop' })
+}
+
+function finish(state: MessageState, emit: Emit): void {
+  if (!state.started) emit(brokenAnswer('empty'))
+  if (!state.finished) readStop(state, state.toolCalls > 0 ? 'tool_use' : 'end_turn', emit)
+  emit({ type: 'end' })
+}
+
+function readEvent(state: MessageState, body: JsonObject, emit: Emit): void {
+  const index = typeof body.index === 'number' ? body.index : 0
+  const block = state.blocks.get(index)
+  switch (body.type) {
+    case 'message_start':
+      state.started = true
+      readUsage(state, objectOf(body.message)?.usage, emit)
+      return
+    case 'content_block_start':
+      if (state.blocks.size >= OPEN_BLOCKS_MAX) emit(brokenAnswer('malformed'))
+      else state.blocks.set(index, openBlock(state, objectOf(body.content_block) ?? {}, emit))
+      return
+    case 'content_block_delta':
+      readDelta(block, objectOf(body.delta) ?? {}, emit)
+      return
+    case 'content_block_stop':
+      if (block) closeBlock(block, emit)
+      state.blocks.delete(index)
+      return
+    case 'message_delta':
+      readUsage(state, body.usage, emit)
+      readStop(state, objectOf(body.delta)?.stop_reason, emit)
+      return
+    case 'message_stop':
+      finish(state, emit)
+  }
+}
+
+function readDocument(state: MessageState, body: JsonObject, emit: Emit): void {
+  if (body.type !== 'message' || !Array.isArray(body.content)) return
+  state.started = true
+  for (const content of arrayOf(body.content)) {
+    closeBlock(openBlock(state, objectOf(content) ?? {}, emit), emit)
+  }
+  readUsage(state, body.usage, emit)
+  readStop(state, body.stop_reason, emit)
+  finish(state, emit)
 }
 
 function emitPiece(type: 'text' | 'reasoning', value: Json | undefined, emit: Emit): void {

@@ -11,8 +11,61 @@ import { openaiChat } from './openai-chat.ts'
  * from the record itself, with none of the code under test: plain `JSON.parse`, and lines split at line feeds.
  */
 
-// biome-ignore lint/suspicious/noExplicitAny: the records are whatever providers sent; reading them freely is the point
-type Recorded = any
+interface RecordedPiece {
+  type: string
+  text?: string
+  thinking?: { text: string }[]
+}
+
+interface RecordedPart {
+  content?: string | null | RecordedPiece[]
+  reasoning?: string | null
+  reasoning_content?: string | null
+  tool_calls?: { index: number; id: string; function: { name?: string; arguments?: string } }[] | null
+}
+
+interface RecordedChunk {
+  error?: object
+  choices?: { delta?: RecordedPart; message?: RecordedPart; finish_reason?: string | null }[]
+  usage?: {
+    prompt_tokens: number
+    completion_tokens: number
+    total_tokens: number
+    num_cached_tokens?: number
+    prompt_tokens_details?: { cached_tokens?: number; cache_write_tokens?: number } | null
+    completion_tokens_details?: { reasoning_tokens?: number } | null
+  } | null
+}
+
+interface RecordedBlock {
+  type: string
+  id: string
+  name: string
+  text: string
+  thinking: string
+  input: object
+  /** The pieces of `input`, as a stream sends them. */
+  json?: string
+}
+
+interface RecordedUsage {
+  input_tokens: number
+  output_tokens: number
+  cache_read_input_tokens: number
+  cache_creation_input_tokens: number
+  output_tokens_details?: { thinking_tokens: number }
+}
+
+type RecordedEvent =
+  | { type: 'message_start'; message: { usage: RecordedUsage } }
+  | { type: 'content_block_start'; index: number; content_block: RecordedBlock }
+  | {
+      type: 'content_block_delta'
+      index: number
+      delta: { text?: string; thinking?: string; partial_json?: string }
+    }
+  | { type: 'message_delta'; delta: { stop_reason: string }; usage: Partial<RecordedUsage> }
+  | { type: 'ping' | 'content_block_stop' | 'message_stop' }
 
 interface Expected {
   text: string
@@ -42,7 +95,7 @@ function nothing(): Expected {
   }
 }
 
-function dataLines(body: string): Recorded[] {
+function dataLines<Message>(body: string): Message[] {
   return body
     .split('\n')
     .filter((line) => line.startsWith('data: {'))
@@ -52,17 +105,19 @@ function dataLines(body: string): Recorded[] {
 function expectedOfChat(exchange: RecordedExchange): Expected {
   const expected = nothing()
   const argumentTexts: string[] = []
-  const messages = exchange.body.startsWith('{') ? [JSON.parse(exchange.body)] : dataLines(exchange.body)
+  const messages: RecordedChunk[] = exchange.body.startsWith('{')
+    ? [JSON.parse(exchange.body)]
+    : dataLines(exchange.body)
   for (const message of messages) {
     if (message.error) expected.error = true
     for (const choice of message.choices ?? []) {
       const part = choice.delta ?? choice.message ?? {}
-      for (const piece of Array.isArray(part.content)
-        ? part.content
-        : [{ type: 'text', text: part.content }]) {
+      const text = typeof part.content === 'string' ? part.content : ''
+      const pieces: RecordedPiece[] = Array.isArray(part.content) ? part.content : [{ type: 'text', text }]
+      for (const piece of pieces) {
         if (piece.type === 'text') expected.text += piece.text ?? ''
         if (piece.type === 'thinking') {
-          expected.reasoning += piece.thinking.map((thought: Recorded) => thought.text).join('')
+          expected.reasoning += (piece.thinking ?? []).map((thought) => thought.text).join('')
         }
       }
       expected.reasoning += part.reasoning_content ?? part.reasoning ?? ''
@@ -103,8 +158,13 @@ const STOP_REASONS: Readonly<Record<string, string>> = {
 
 function expectedOfMessages(exchange: RecordedExchange): Expected {
   const expected = nothing()
-  let blocks: Recorded[] = []
-  let usage: Recorded = {}
+  let blocks: RecordedBlock[] = []
+  let usage: RecordedUsage = {
+    input_tokens: 0,
+    output_tokens: 0,
+    cache_read_input_tokens: 0,
+    cache_creation_input_tokens: 0,
+  }
   let stopReason: string | undefined
   if (exchange.body.startsWith('{')) {
     const message = JSON.parse(exchange.body)
@@ -112,11 +172,12 @@ function expectedOfMessages(exchange: RecordedExchange): Expected {
     usage = message.usage
     stopReason = message.stop_reason
   }
-  for (const event of exchange.body.startsWith('{') ? [] : dataLines(exchange.body)) {
+  for (const event of exchange.body.startsWith('{') ? [] : dataLines<RecordedEvent>(exchange.body)) {
     if (event.type === 'message_start') usage = event.message.usage
     if (event.type === 'content_block_start') blocks[event.index] = { ...event.content_block, json: '' }
     if (event.type === 'content_block_delta') {
       const block = blocks[event.index]
+      assert.ok(block)
       if (event.delta.text !== undefined) block.text += event.delta.text
       if (event.delta.thinking !== undefined) block.thinking += event.delta.thinking
       if (event.delta.partial_json !== undefined) block.json += event.delta.partial_json

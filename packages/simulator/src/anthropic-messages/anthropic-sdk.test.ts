@@ -8,7 +8,7 @@ after(() => simulator.close())
 
 const client = new Anthropic({ apiKey: 'test', baseURL: simulator.baseUrl('anthropic'), maxRetries: 0 })
 const hello = [{ role: 'user' as const, content: 'Hello there' }]
-const model = 'claude-sonnet-4-5-20250929'
+const model = 'claude-haiku-4-5-20251001'
 const schema = {
   type: 'object' as const,
   properties: { city: { type: 'string' }, days: { type: 'integer', minimum: 2 } },
@@ -24,7 +24,7 @@ function textOf(message: Anthropic.Message): string {
 
 test('a plain answer and its usage; a stream adds up to the same shape', async () => {
   const whole = await client.messages.create({ model, max_tokens: 200, messages: hello })
-  assert.match(textOf(whole), /^Simulated answer from claude-sonnet-4-5-20250929: /)
+  assert.match(textOf(whole), /^Simulated answer from claude-haiku-4-5-20251001: /)
   assert.equal(whole.stop_reason, 'end_turn')
   assert.equal(whole.usage.output_tokens, Math.ceil(textOf(whole).length / 4))
   assert.equal(whole.usage.input_tokens, 4 + 3)

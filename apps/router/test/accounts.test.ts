@@ -1,0 +1,308 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { ensureOperatorKey, findOperator } from '../src/accounts/operator-keys.ts'
+import { listenForPolicy } from '../src/accounts/policy-listener.ts'
+import type { KeyId } from '../src/ids.ts'
+import { systemSeams } from '../src/seams.ts'
+import { Sensitive } from '../src/sensitive.ts'
+import { StartupError } from '../src/storage/startup-error.ts'
+import { type HttpFixture, startHttpFixture } from './support/http-fixture.ts'
+import { until } from './support/until.ts'
+
+let mesh: HttpFixture
+before(async () => {
+  mesh = await startHttpFixture()
+})
+after(() => mesh[Symbol.asyncDispose]())
+
+test('a new account has a default project, two empty books and no limits', async () => {
+  const made = await mesh.request('POST', '/v1/accounts', { key: mesh.operatorKey, body: { name: 'Acme' } })
+  assert.equal(made.status, 201)
+  const { id, defaultProjectId } = made.body
+  assert.match(id, /^acct_/)
+  assert.equal(made.body.status, 'active')
+  assert.equal(made.body.plan, 'prepaid')
+  assert.equal(made.body.balanceUsd, '0.000000000')
+  assert.deepEqual(made.body.test, { balanceUsd: '0.000000000', heldUsd: '0.000000000' })
+  assert.equal(made.body.limits.monthlyUsdLimit, null)
+
+  const projects = await mesh.request('GET', `/v1/projects?accountId=${id}`, { key: mesh.operatorKey })
+  assert.equal(projects.body.data.length, 1)
+  assert.equal(projects.body.data[0].id, defaultProjectId)
+  assert.equal(projects.body.data[0].isDefault, true)
+  const refused = await mesh.request('DELETE', `/v1/projects/${defaultProjectId}`, { key: mesh.operatorKey })
+  assert.equal(refused.status, 400)
+
+  const listed = await mesh.request('GET', '/v1/accounts?limit=1', { key: mesh.operatorKey })
+  assert.equal(listed.body.data[0].id, id)
+})
+
+test('an operator changes an account; its owner reads and renames it', async () => {
+  const owner = await mesh.createKey()
+  const path = `/v1/accounts/${owner.accountId}`
+  const limited = await mesh.request('PATCH', `${path}/limits`, {
+    key: mesh.operatorKey,
+    body: { dailyUsdLimit: '10' },
+  })
+  assert.equal(limited.body.limits.dailyUsdLimit, '10.000000000')
+  const renamed = await mesh.request('PATCH', '/v1/accounts/me', {
+    key: owner.secret,
+    body: { name: 'Mine' },
+  })
+  assert.equal(renamed.status, 200)
+  const own = await mesh.request('GET', '/v1/accounts/me', { key: owner.secret })
+  assert.equal(own.body.name, 'Mine')
+  assert.equal(own.body.limits.dailyUsdLimit, '10.000000000')
+  const beyond = await mesh.request('PATCH', '/v1/accounts/me', {
+    key: owner.secret,
+    body: { status: 'active' },
+  })
+  assert.equal(beyond.status, 400)
+
+  const suspended = await mesh.request('PATCH', path, {
+    key: mesh.operatorKey,
+    body: { status: 'suspended' },
+  })
+  assert.equal(suspended.body.status, 'suspended')
+  const stopped = await mesh.request('GET', '/v1/accounts/me', { key: owner.secret })
+  assert.equal(stopped.status, 403)
+  assert.equal(stopped.body.error.code, 'account_suspended')
+  await mesh.request('PATCH', path, { key: mesh.operatorKey, body: { status: 'active' } })
+  assert.equal((await mesh.request('GET', '/v1/accounts/me', { key: owner.secret })).status, 200)
+
+  const missing = await mesh.request('PATCH', '/v1/accounts/acct_00000000000000000000000000', {
+    key: mesh.operatorKey,
+    body: { name: 'x' },
+  })
+  assert.equal(missing.status, 404)
+})
+
+test('a grant is made once for an idempotency key, however often and at once it is asked', async () => {
+  const accountId = await mesh.createAccount()
+  const ask = (body: object, key: string) =>
+    mesh.request('POST', `/v1/accounts/${accountId}/grants`, {
+      key: mesh.operatorKey,
+      body,
+      headers: { 'idempotency-key': key },
+    })
+  const body = { amountUsd: '5.00', reason: 'welcome' }
+  const answers = await Promise.all(Array.from({ length: 5 }, () => ask(body, 'first')))
+  for (const answer of answers) {
+    assert.equal(answer.status, 201)
+    assert.deepEqual(answer.body, answers[0]?.body)
+  }
+  assert.equal(answers[0]?.body.balanceUsd, '5.000000000')
+  assert.equal(answers[0]?.body.livemode, true)
+  const conflict = await ask({ ...body, amountUsd: '6' }, 'first')
+  assert.equal(conflict.status, 409)
+  assert.equal(conflict.body.error.code, 'idempotency_conflict')
+  assert.equal((await ask(body, 'second')).body.balanceUsd, '10.000000000')
+  const rows = await mesh.database.query
+    .selectFrom('ledger_entries')
+    .select('amount_nano')
+    .where('account_id', '=', accountId)
+    .where('ledger_account', '=', 'customer')
+    .execute()
+  assert.equal(rows.length, 2)
+  const audit = await mesh.request('GET', `/v1/audit?accountId=${accountId}&limit=2`, {
+    key: mesh.operatorKey,
+  })
+  assert.deepEqual(audit.body.data[0].after, { amountUsd: '5.000000000', reason: 'welcome' })
+
+  for (const amountUsd of ['0', '-1', 'many', '0.0000000001']) {
+    const refused = await ask({ amountUsd, reason: 'x' }, 'third')
+    assert.equal(refused.status, 400, amountUsd)
+    assert.equal(refused.body.error.param, 'amountUsd')
+  }
+  const nobody = await mesh.request('POST', '/v1/accounts/acct_00000000000000000000000000/grants', {
+    key: mesh.operatorKey,
+    body,
+  })
+  assert.equal(nobody.status, 404)
+})
+
+test('deleting a project revokes its keys and the keys that these made', async () => {
+  const owner = await mesh.createKey()
+  const project = await mesh.request('POST', '/v1/projects', {
+    key: owner.secret,
+    body: { name: 'short-lived' },
+  })
+  assert.equal(project.status, 201)
+  const renamed = await mesh.request('PATCH', `/v1/projects/${project.body.id}`, {
+    key: owner.secret,
+    body: { name: 'renamed' },
+  })
+  assert.equal(renamed.body.name, 'renamed')
+  const inside = await mesh.createKey({ accountId: owner.accountId, projectId: project.body.id })
+  const made = await mesh.request('POST', '/v1/api-keys', {
+    key: inside.secret,
+    body: { name: 'made', limits: {} },
+  })
+  const tester = await mesh.createKey({ accountId: owner.accountId, livemode: false })
+  const byTester = await mesh.request('DELETE', `/v1/projects/${project.body.id}`, { key: tester.secret })
+  assert.equal(byTester.status, 403)
+  const deleted = await mesh.request('DELETE', `/v1/projects/${project.body.id}`, { key: owner.secret })
+  assert.equal(deleted.body.deleted, true)
+  for (const { secret } of [inside, made.body]) {
+    assert.equal((await mesh.request('GET', '/v1/key', { key: secret })).body.error.code, 'key_revoked')
+  }
+  assert.equal((await mesh.request('GET', '/v1/key', { key: owner.secret })).status, 200)
+  const again = await mesh.request('DELETE', `/v1/projects/${project.body.id}`, { key: owner.secret })
+  assert.equal(again.status, 404)
+})
+
+test('operator keys are refused where an account is meant, and keys where an operator is', async () => {
+  const { secret } = await mesh.createKey()
+  const me = await mesh.request('GET', '/v1/accounts/me', { key: mesh.operatorKey })
+  assert.equal(me.status, 403)
+  await assert.rejects(mesh.authenticator.authenticate(new Sensitive(mesh.operatorKey)), {
+    code: 'insufficient_scope',
+    message: /operator key/,
+  })
+  assert.equal((await mesh.request('GET', '/v1/accounts', { key: secret })).status, 403)
+  const wrong = await mesh.request('GET', '/v1/accounts', { key: `${mesh.operatorKey.slice(0, -1)}!` })
+  assert.equal(wrong.status, 401)
+})
+
+test('the first operator key is made once and kept private; a configured one replaces its predecessor', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'mesh-home-'))
+  try {
+    const file = join(folder, 'admin-key')
+    const { database } = mesh
+    const first = await ensureOperatorKey({ database, seams: systemSeams, file })
+    const made = new Sensitive((await readFile(file, 'utf8')).trim())
+    assert.equal((await stat(file)).mode & 0o777, 0o600)
+    assert.deepEqual(await ensureOperatorKey({ database, seams: systemSeams, file }), first)
+    const configure = (secret: string) =>
+      ensureOperatorKey({ database, seams: systemSeams, file, configured: new Sensitive(secret) })
+    await configure('a'.repeat(32))
+    await configure('b'.repeat(32))
+    assert.equal(await findOperator(database, new Sensitive('a'.repeat(32))), undefined)
+    assert.equal((await findOperator(database, new Sensitive('b'.repeat(32))))?.name, 'MESH_ADMIN_KEY')
+    assert.deepEqual(await findOperator(database, made), first)
+    await assert.rejects(configure('short'), StartupError)
+    const stored = await database.query.selectFrom('operator_keys').selectAll().execute()
+    assert.ok(!JSON.stringify(stored).includes(made.reveal()))
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+})
+
+test('what a router remembers of a key is gone as soon as any router changes it', async () => {
+  const { id, secret } = await mesh.createKey()
+  const presented = new Sensitive(secret)
+  const before = await mesh.authenticator.authenticateForHold(presented)
+  assert.equal(await mesh.authenticator.authenticateForHold(presented), before)
+
+  const aborted: KeyId[] = []
+  const listener = await listenForPolicy({
+    database: mesh.openDatabase(),
+    authenticator: mesh.authenticator,
+    liveCalls: { keyIds: [], abortKeys: (keyIds) => void aborted.push(...keyIds) },
+    log: { error() {}, warn() {}, info() {}, debug() {} },
+  })
+  try {
+    await mesh.authenticator.authenticateForHold(presented)
+    await mesh.request('PATCH', `/v1/api-keys/${id}/limits`, {
+      key: mesh.operatorKey,
+      body: { allowedModels: ['alpha'] },
+    })
+    await until('the change is seen', async () => {
+      const caller = await mesh.authenticator.authenticateForHold(presented)
+      return (
+        caller.allows.models?.has('mesh/alpha') === true &&
+        caller.payer.policyVersion > before.payer.policyVersion
+      )
+    })
+    assert.deepEqual(aborted, [])
+    await mesh.request('DELETE', `/v1/api-keys/${id}`, { key: mesh.operatorKey })
+    await until('the calls of the key are cut', () => aborted.includes(id as KeyId), 1_000)
+    await assert.rejects(mesh.authenticator.authenticateForHold(presented), { code: 'key_revoked' })
+  } finally {
+    await listener.close()
+  }
+})
+
+test('a router that lost its connection forgets everything and checks its running calls', async () => {
+  const revoked = await mesh.createKey()
+  const kept = await mesh.createKey()
+  const database = mesh.openDatabase()
+  const aborted: KeyId[] = []
+  let keyIds: KeyId[] = []
+  const listener = await listenForPolicy({
+    database,
+    authenticator: mesh.authenticator,
+    liveCalls: {
+      get keyIds() {
+        return keyIds
+      },
+      abortKeys: (ids) => void aborted.push(...ids),
+    },
+    log: { error() {}, warn() {}, info() {}, debug() {} },
+    reconnectMs: 5,
+  })
+  try {
+    await mesh.database.pool.query('update api_keys set revoked_at = now() where id = $1', [revoked.id])
+    keyIds = [revoked.id, kept.id] as KeyId[]
+    await mesh.database.pool.query(
+      "select pg_terminate_backend(pid) from pg_stat_activity where query ilike 'listen %' and datname = current_database()",
+    )
+    await until('the running call of the revoked key is cut', () => aborted.length > 0)
+    assert.deepEqual(aborted, [revoked.id])
+  } finally {
+    await listener.close()
+  }
+})
+
+test('an account, a project, a key and its maker allow together what each of them allows', async () => {
+  const accountId = await mesh.createAccount()
+  await mesh.request('PATCH', `/v1/accounts/${accountId}/limits`, {
+    key: mesh.operatorKey,
+    body: { allowedModels: ['alpha', 'mesh/beta'], minimumPrivacyClass: 'protected' },
+  })
+  const parent = await mesh.createKey({ accountId })
+  const child = await mesh.request('POST', '/v1/api-keys', { key: parent.secret, body: { name: 'child' } })
+  await mesh.request('PATCH', `/v1/api-keys/${parent.id}/limits`, {
+    key: mesh.operatorKey,
+    body: { allowedModels: ['mesh/beta'], allowedProviders: ['openai'], expiresAt: '2099-01-01T00:00:00Z' },
+  })
+  const caller = await mesh.authenticator.authenticate(new Sensitive(child.body.secret))
+  assert.deepEqual([...(caller.allows.models ?? [])], ['mesh/beta'])
+  assert.deepEqual([...(caller.allows.providers ?? [])], ['openai'])
+  assert.equal(caller.allows.minimumPrivacyClass, 'protected')
+  assert.equal(caller.payer.parentLineageId, parent.id)
+  await mesh.request('PATCH', `/v1/api-keys/${parent.id}/limits`, {
+    key: mesh.operatorKey,
+    body: { expiresAt: '2020-01-01T00:00:00Z' },
+  })
+  await assert.rejects(mesh.authenticator.authenticate(new Sensitive(child.body.secret)), {
+    code: 'key_expired',
+  })
+})
+
+test('what a key has used is counted in the windows that run now', async () => {
+  const key = await mesh.createKey({
+    limits: { requestsPerMinute: 5, dailyUsdLimit: '1', monthlyUsdLimit: '4' },
+  })
+  await mesh.database.pool.query(
+    `insert into counters (subject_id, livemode, account_id, minute_start, minute_requests, day_start, day_nano,
+       month_start, month_nano, total_nano, held_nano)
+     values ($1, true, $2, window_start('minute', now()) - interval '1 minute', 5, window_start('day', now()), 250000000,
+       window_start('month', now()), 4500000000, 4500000000, 500000000)`,
+    [key.id, key.accountId],
+  )
+  const { body } = await mesh.request('GET', '/v1/api-keys/current', { key: key.secret })
+  assert.equal(body.remaining.requestsPerMinute.remaining, 5)
+  assert.equal(body.remaining.dailyUsdLimit.remaining, '0.750000000')
+  assert.equal(body.remaining.monthlyUsdLimit.remaining, '0.000000000')
+  assert.equal(body.usage.requestsThisMinute, 0)
+  assert.equal(body.usage.usdThisMonth, '4.500000000')
+  const openRouter = await mesh.request('GET', '/v1/key', { key: key.secret })
+  assert.equal(openRouter.body.data.usage, 4.5)
+  assert.equal(openRouter.body.data.limit, 4)
+  assert.equal(openRouter.body.data.limit_remaining, 0)
+  assert.equal(openRouter.body.data.limit_reset, 'monthly')
+})

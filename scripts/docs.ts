@@ -1,0 +1,131 @@
+/**
+ * Writes the pages of `docs/` that are made from the code's own tables: `npm run docs`. A test fails
+ * where a page is not what it would write.
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { loadCatalog } from '@mesh/catalog/load.ts'
+import { formatPricePerMillion, formatUsd } from '@mesh/catalog/money.ts'
+import { protocolFor } from '@mesh/engine/protocols/registry.ts'
+import { z } from 'zod'
+import { ERRORS } from '../apps/router/src/errors.ts'
+import { policySchema } from '../apps/router/src/policy.ts'
+import { BILLING_REASONS } from '../apps/router/src/records/billing-reason.ts'
+import { baseUrlVariable, VARIABLES } from '../apps/router/src/settings.ts'
+
+const ROOT = join(import.meta.dirname, '..')
+const MADE = '<!-- Made by `npm run docs` from the code. Change it there. -->'
+
+const pages: Readonly<Record<string, () => string>> = {
+  'docs/errors.md': errorsPage,
+  'docs/billing-reasons.md': billingReasonsPage,
+  'docs/settings.md': settingsPage,
+  'docs/models.md': modelsPage,
+}
+
+function errorsPage(): string {
+  const rows = Object.entries(ERRORS).map(([code, { status, type, retry, meaning }]) => [
+    `\`${code}\``,
+    String(status),
+    type,
+    retry ? 'yes' : 'no',
+    meaning,
+  ])
+  return page(
+    'Errors',
+    `Every error has OpenAI's envelope: \`{"error": {"message", "type", "code", "param", "metadata"?}}\`. \`message\` says what to do and
+never quotes the request. Where a retry cannot help, or could cost twice, the answer carries \`x-should-retry: false\`, which
+OpenAI's SDKs obey. A stream that has begun ends with a chunk that has a top-level \`error\` instead.`,
+    table(['code', 'status', 'type', 'retry', 'meaning'], rows),
+  )
+}
+
+function billingReasonsPage(): string {
+  const rows = Object.entries(BILLING_REASONS).map(([reason, meaning]) => [`\`${reason}\``, meaning])
+  return page(
+    'Billing reasons',
+    'Every event and every receipt says why its call cost what it cost.',
+    table(['billingReason', 'meaning'], rows),
+  )
+}
+
+function settingsPage(): string {
+  const variables = VARIABLES.map((variable) => [
+    `\`${variable.name}\``,
+    variable.meaning,
+    'default' in variable ? `\`${variable.default}\`` : '',
+  ])
+  const providers = loadCatalog().providers.map(({ id, name, credentialVariable, baseUrl }) => [
+    name,
+    `\`${credentialVariable}\``,
+    `\`${baseUrlVariable(id)}\``,
+    `\`${baseUrl}\``,
+  ])
+  return page(
+    'Settings',
+    'Settings are read from the environment at start. Each secret may also be given as a file, `NAME_FILE`. An unknown `MESH_` variable\ngives a warning with the nearest known name.',
+    table(['variable', 'meaning', 'default'], variables),
+    '## Providers',
+    table(['provider', 'credential', 'another host', 'default host'], providers),
+    '## The policy file',
+    '`MESH_SETTINGS` names a JSON file. Every key has a default; an unknown key, or a wrong value, stops the start.',
+    table(['key', 'meaning', 'default'], policyRows()),
+  )
+}
+
+function policyRows(): string[][] {
+  const defaults: Readonly<Record<string, Readonly<Record<string, unknown>>>> = policySchema.parse({})
+  return Object.entries(policySchema.shape).flatMap(([section, schema]) => {
+    const inner = schema.unwrap()
+    return Object.entries(inner.shape).map(([key, field]) => {
+      const preset = defaults[section]?.[key]
+      const shown = JSON.stringify(typeof preset === 'bigint' ? formatUsd(preset) : preset)
+      return [`\`${section}.${key}\``, z.globalRegistry.get(field)?.description ?? '', `\`${shown}\``]
+    })
+  })
+}
+
+function modelsPage(): string {
+  const catalog = loadCatalog()
+  const rows = catalog.models.flatMap((model) =>
+    model.endpoints.map((endpoint) => [
+      `\`${model.id}\``,
+      endpoint.provider,
+      String(endpoint.contextTokens),
+      String(endpoint.outputTokensMax),
+      formatPricePerMillion(endpoint.prices.rates.input),
+      formatPricePerMillion(endpoint.prices.rates.output),
+      protocolFor(endpoint.protocol) && model.kind === 'chat' ? 'yes' : `not yet (${endpoint.protocol})`,
+    ]),
+  )
+  return page(
+    'Models',
+    `${catalog.models.length} models at ${catalog.providers.length} providers, ${rows.length} endpoints. Prices are the providers' list prices in USD per million tokens;
+the mark-up is added by policy. Sources stand beside each price in \`packages/catalog/data\`. Catalogue version \`${catalog.version}\`.`,
+    table(['model', 'provider', 'context', 'most output', 'input', 'output', 'available'], rows),
+  )
+}
+
+function page(title: string, ...parts: readonly string[]): string {
+  return `# ${title}\n${MADE}\n\n${parts.join('\n\n')}\n`
+}
+
+function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
+  return [line(headings), line(headings.map(() => '---')), ...rows.map(line)].join('\n')
+}
+
+/** The pages that are not what the code would write. */
+export function stalePages(): string[] {
+  return Object.entries(pages).flatMap(([path, write]) => {
+    try {
+      return readFileSync(join(ROOT, path), 'utf8') === write() ? [] : [path]
+    } catch {
+      return [path]
+    }
+  })
+}
+
+if (import.meta.main) {
+  for (const [path, write] of Object.entries(pages)) writeFileSync(join(ROOT, path), write())
+}
