@@ -89,8 +89,11 @@ async function main(patterns: readonly string[]): Promise<boolean> {
 }
 
 let green = false
-// A unit test that ended this process would otherwise end the run with success.
+let finished = false
+// A unit test that ends this process, or no PostgreSQL, must not look like success.
 process.once('exit', () => {
   if (!green) process.exitCode = 1
+  if (!finished) console.log('\nThe run ended before its tests did.\n\n0 passed, 1 failed, 0 skipped')
 })
 green = await main(process.argv.slice(2))
+finished = true

@@ -5,7 +5,7 @@ import { end, endWithError } from './call/end.ts'
 import type { Mesh } from './call/mesh.ts'
 import { parse } from './call/parse.ts'
 import { orReject } from './call/rejection.ts'
-import { endingOf, runCall } from './call/run-call.ts'
+import { endingOf, runCall, whenMeshEnds } from './call/run-call.ts'
 import { settle } from './call/settle.ts'
 import { asMeshError } from './http/error-answer.ts'
 
@@ -20,6 +20,7 @@ export async function call(request: CallRequest, mesh: Mesh): Promise<void> {
   const admitted = await orReject(admit(request, asked, caller, mesh), request, caller, mesh, asked)
 
   const reply = createChatReply(request.id, asked.request.ask, Math.floor(mesh.seams.now() / 1000))
+  whenMeshEnds(live, (ending) => endWithError(request, ending, { reply }))
   const outcome = await runCall(request, admitted, reply, live, mesh)
   const ending = endingOf(outcome, live)
   try {

@@ -68,13 +68,13 @@ async function verifyBooks(): Promise<number> {
   })
   try {
     await migrate(database.pool)
-    const result = await verifyLedger(database)
-    for (const { sentence } of result.differences) process.stdout.write(`${sentence}\n`)
-    const { transactions, events } = result.counted
-    process.stdout.write(
-      `${transactions} transactions and ${events} events replayed, ${result.differences.length} differences\n`,
-    )
-    return result.differences.length === 0 ? 0 : 1
+    let differences = 0
+    for await (const { check, sentence } of verifyLedger(database)) {
+      differences++
+      process.stdout.write(`${check}: ${sentence}\n`)
+    }
+    process.stdout.write(differences === 0 ? 'The books are in order.\n' : `${differences} differences.\n`)
+    return differences === 0 ? 0 : 1
   } finally {
     await database.close()
     await embedded?.stop()

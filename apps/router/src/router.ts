@@ -3,7 +3,7 @@ import { loadCatalog } from '@mesh/catalog/load.ts'
 import { createModelIndex } from '@mesh/catalog/lookup.ts'
 import { protocolFor } from '@mesh/engine/protocols/registry.ts'
 import { createTransport } from '@mesh/engine/transport.ts'
-import { startSimulator } from '@mesh/simulator/server.ts'
+import { type Simulator, startSimulator } from '@mesh/simulator/server.ts'
 import { createAuthenticator } from './accounts/authenticate.ts'
 import { ensureOperatorKey } from './accounts/operator-keys.ts'
 import { listenForPolicy } from './accounts/policy-listener.ts'
@@ -44,6 +44,8 @@ export interface RouterOptions {
   readonly seams: Seams
   /** Says to whoever starts MESH what is being done. */
   readonly notice: (text: string) => void
+  /** The providers that test keys reach. Where it is given its owner stops it; else the router has its own. */
+  readonly simulator?: Simulator
 }
 
 const POOL_SIZE = 10
@@ -51,7 +53,8 @@ const STATEMENT_TIMEOUT_MS = 10_000
 const CACHED_KEYS_MAX = 10_000
 
 /** Makes everything that a router is made of, in the order in which the parts need each other, and listens. */
-export async function startRouter({ settings, log, seams, notice }: RouterOptions): Promise<Router> {
+export async function startRouter(options: RouterOptions): Promise<Router> {
+  const { settings, log, seams, notice } = options
   const closers: (() => Promise<void>)[] = []
   const stopAll = async (): Promise<void> => {
     for (const close of closers.splice(0).reverse()) {
@@ -66,7 +69,10 @@ export async function startRouter({ settings, log, seams, notice }: RouterOption
     closers.push(storage.close)
     const { database } = storage
     await migrate(database.pool)
-    closers.push(keepPartitions(database, { now: seams.now, log }).stop)
+    const partitions = keepPartitions(database, { now: seams.now, log })
+    closers.push(partitions.stop)
+    // A month's first row decides in which partition the month lies.
+    await partitions.ready
 
     const signingKey = await loadSigningKey(
       settings.signingKeyFile ?? homeFile(settings, 'signing-key.pem'),
@@ -104,8 +110,8 @@ export async function startRouter({ settings, log, seams, notice }: RouterOption
     const listener = await listenForPolicy({ database, authenticator, liveCalls, log })
     closers.push(() => listener.close())
 
-    const simulator = await startSimulator()
-    closers.push(() => simulator.close())
+    const simulator = options.simulator ?? (await startSimulator())
+    if (simulator !== options.simulator) closers.push(() => simulator.close())
     const transport = createTransport(settings.proxy ? { proxy: settings.proxy } : {})
     closers.push(() => transport.close())
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Catalog, ProviderId } from '@mesh/catalog/catalog.ts'
+import { editDistance } from '@mesh/catalog/edit-distance.ts'
 import { LOG_LEVELS, type LogLevel } from './log.ts'
 import { type Policy, readPolicy } from './policy.ts'
 import { Sensitive } from './sensitive.ts'
@@ -202,17 +203,4 @@ function nearest(name: string, known: readonly string[]): string {
     distance: editDistance(name.slice(0, 64), candidate),
   }))
   return distances.reduce((best, next) => (next.distance < best.distance ? next : best)).candidate
-}
-
-function editDistance(from: string, to: string): number {
-  let previous = Array.from({ length: to.length + 1 }, (_, column) => column)
-  for (let row = 1; row <= from.length; row++) {
-    const current = [row]
-    for (let column = 1; column <= to.length; column++) {
-      const substitution = (previous[column - 1] ?? 0) + (from[row - 1] === to[column - 1] ? 0 : 1)
-      current.push(Math.min(substitution, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1))
-    }
-    previous = current
-  }
-  return previous[to.length] ?? 0
 }

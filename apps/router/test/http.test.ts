@@ -60,7 +60,7 @@ function post(
 }
 
 async function refusal(answer: Response, status: number, code: string): Promise<{ message: string }> {
-  const { error } = await answer.json()
+  const { error } = (await answer.json()) as { error: { message: string; type: string; code: string } }
   assert.equal(answer.status, status, JSON.stringify(error))
   assert.equal(error.code, code)
   assert.equal(typeof error.type, 'string')
@@ -192,6 +192,12 @@ test('what Node refuses by itself has the same shape', async (t) => {
   })
   await t.test('no Host', async () => {
     assertRawRefusal(await sendRaw('GET / HTTP/1.1\r\nConnection: close\r\n\r\n'), 400, 'invalid_request')
+  })
+  await t.test('an expectation that nobody can meet', async () => {
+    const received = await sendRaw(
+      'GET /nonsense HTTP/1.1\r\nHost: mesh\r\nExpect: wonders\r\nConnection: close\r\n\r\n',
+    )
+    assertRawRefusal(received, 404, 'not_found')
   })
   await t.test('two lengths', async () => {
     const received = await sendRaw(

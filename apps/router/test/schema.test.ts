@@ -4,10 +4,10 @@ import { after, before, type TestContext, test } from 'node:test'
 import { MeshError } from '../src/errors.ts'
 import { firstIdAt } from '../src/ids.ts'
 import { createLog } from '../src/log.ts'
-import { systemSeams } from '../src/seams.ts'
 import { type Database, openDatabase } from '../src/storage/database.ts'
 import { type Migration, migrate, readMigrations } from '../src/storage/migrate.ts'
-import { createPartitions, keepPartitions } from '../src/storage/partitions.ts'
+import { keepPartitions } from '../src/storage/partition-keeper.ts'
+import { createPartitions } from '../src/storage/partitions.ts'
 import { StartupError } from '../src/storage/startup-error.ts'
 import { createTestDatabase, type TestDatabase } from './support/test-database.ts'
 
@@ -196,10 +196,8 @@ test('a router makes the next partitions as time goes on', async (t) => {
   t.mock.timers.enable({ apis: ['setInterval'] })
   const database = await freshDatabase(t)
   let nowMs = NOVEMBER_MS
-  const keeper = await keepPartitions(database, {
-    seams: { ...systemSeams, now: () => nowMs },
-    log: createLog('silent'),
-  })
+  const keeper = keepPartitions(database, { now: () => nowMs, log: createLog('silent') })
+  await keeper.ready
   nowMs = DECEMBER_MS
   t.mock.timers.tick(24 * 60 * 60_000)
   await keeper.stop()

@@ -1,4 +1,5 @@
 import type { Catalog, Model, ModelId } from './catalog.ts'
+import { editDistance } from './edit-distance.ts'
 
 /** Longer names are cut before any work is done on them: a hostile name costs no more than this many characters. */
 const NAME_LENGTH_MAX = 128
@@ -47,20 +48,4 @@ function withoutPrefix(name: string): string {
 /** `anthropic/claude-sonet-4.5` is a misspelt `claude-sonnet-4.5`, whatever stands before it. */
 function lastSegment(name: string): string {
   return name.slice(name.lastIndexOf('/') + 1)
-}
-
-/** Levenshtein's distance, one row at a time: work and memory are bounded by the two lengths. */
-function editDistance(from: string, to: string): number {
-  let above = Array.from({ length: to.length + 1 }, (_, column) => column)
-  for (let row = 1; row <= from.length; row++) {
-    const current = [row]
-    let left = row
-    for (let column = 1; column <= to.length; column++) {
-      const substituted = (above[column - 1] ?? 0) + (from[row - 1] === to[column - 1] ? 0 : 1)
-      left = Math.min(substituted, (above[column] ?? 0) + 1, left + 1)
-      current.push(left)
-    }
-    above = current
-  }
-  return above[to.length] ?? 0
 }

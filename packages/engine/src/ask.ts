@@ -1,4 +1,4 @@
-import type { ModelId, ProviderId } from '@mesh/catalog/catalog.ts'
+import type { ProviderId } from '@mesh/catalog/catalog.ts'
 
 /** A value that came from, or goes to, JSON. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
@@ -169,5 +169,3 @@ export interface InputBound {
   readonly files: number
   readonly audioSeconds: number
 }
-
-export type { ModelId, ProviderId }

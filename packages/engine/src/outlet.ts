@@ -4,7 +4,7 @@ import type { Sink } from './run-outcome.ts'
 
 export const KEEP_ALIVE_COMMENT = ': MESH PROCESSING\n\n'
 /** Callers are promised a comment every ten seconds; the rest is room for a busy event loop. */
-export const KEEP_ALIVE_MS = 8_000
+const KEEP_ALIVE_MS = 8_000
 
 export interface OutletInput {
   readonly sink: Sink

@@ -388,6 +388,23 @@ test('an answer that was cut is given whole to a caller who does not stream', as
   assert.deepEqual(call.replied, [say('a'.repeat(600))])
 })
 
+test('a call has no outcome while an extension is under way', async () => {
+  const extension = Promise.withResolvers<number>()
+  const call = begin({ held: 1_000, cap: 9_000, grant: () => extension.promise })
+  call.transport.last
+    .accept()
+    .say(say('x'.repeat(700)), STOP, used(9, 200), END)
+    .end()
+  let isOver = false
+  const over = call.outcome.then(() => {
+    isOver = true
+  })
+  await settled()
+  assert.equal(isOver, false)
+  extension.resolve(2_000)
+  await over
+})
+
 test('the upstream waits while the books think about an extension', async () => {
   const extension = Promise.withResolvers<number>()
   const call = begin({ held: 1_000, cap: 900_000, grant: () => extension.promise })

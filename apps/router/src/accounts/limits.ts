@@ -25,14 +25,14 @@ export type LimitField = keyof Limits
 /** Limits that were given; the others stay as they are. */
 export type LimitsPatch = { readonly [Field in LimitField]?: Limits[Field] | undefined }
 
-export const COUNT_LIMITS = [
+const COUNT_LIMITS = [
   'requestsPerMinute',
   'tokensPerMinute',
   'maxConcurrentRequests',
   'monthlyRequestLimit',
   'monthlyTokenLimit',
 ] as const satisfies readonly LimitField[]
-export const MONEY_LIMITS = [
+const MONEY_LIMITS = [
   'dailyUsdLimit',
   'monthlyUsdLimit',
   'totalUsdLimit',

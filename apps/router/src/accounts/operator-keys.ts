@@ -6,7 +6,7 @@ import { Sensitive } from '../sensitive.ts'
 import type { Database } from '../storage/database.ts'
 import { StartupError } from '../storage/startup-error.ts'
 import { recordAudit } from './audit.ts'
-import { hashSecret } from './key-secret.ts'
+import { hashSecret, parseSecret } from './key-secret.ts'
 
 export type OperatorId = Id<'opk'>
 
@@ -18,6 +18,8 @@ export interface Operator {
 
 const SECRET_CHARACTERS_MIN = 32
 const SECRET_CHARACTERS_MAX = 512
+/** What an HTTP header carries as it is. */
+const OPERATOR_SECRET = new RegExp(`^[\\x21-\\x7e]{${SECRET_CHARACTERS_MIN},${SECRET_CHARACTERS_MAX}}$`)
 const RANDOM_BYTES = 32
 /** Names of the keys that a start makes sure of. */
 const FROM_SETTING = 'MESH_ADMIN_KEY'
@@ -28,8 +30,7 @@ export async function findOperator(
   database: Pick<Database, 'query'>,
   secret: Sensitive<string>,
 ): Promise<Operator | undefined> {
-  const { length } = secret.reveal()
-  if (length < SECRET_CHARACTERS_MIN || length > SECRET_CHARACTERS_MAX) return undefined
+  if (!OPERATOR_SECRET.test(secret.reveal())) return undefined
   const presented = hashSecret(secret.reveal())
   const keys = await database.query
     .selectFrom('operator_keys')
@@ -70,10 +71,10 @@ export interface FirstOperatorKeyOptions {
 export async function ensureOperatorKey(options: FirstOperatorKeyOptions): Promise<Operator> {
   const { configured } = options
   if (configured === undefined) return storeOperatorKey(options, FROM_FILE, await keyInFile(options))
-  const { length } = configured.reveal()
-  if (length < SECRET_CHARACTERS_MIN || length > SECRET_CHARACTERS_MAX) {
+  const secret = configured.reveal()
+  if (!OPERATOR_SECRET.test(secret) || parseSecret(secret).kind !== 'foreign') {
     throw new StartupError(
-      `MESH_ADMIN_KEY must have ${SECRET_CHARACTERS_MIN} to ${SECRET_CHARACTERS_MAX} characters.`,
+      `MESH_ADMIN_KEY must have ${SECRET_CHARACTERS_MIN} to ${SECRET_CHARACTERS_MAX} printable ASCII characters without spaces, and must not be a key of an account.`,
     )
   }
   return storeOperatorKey(options, FROM_SETTING, configured)
@@ -96,7 +97,7 @@ async function keyInFile({ file, seams }: FirstOperatorKeyOptions): Promise<Sens
     }
   }
   const kept = new Sensitive((await readFile(file, 'utf8')).trim())
-  if (kept.reveal().length >= SECRET_CHARACTERS_MIN) return kept
+  if (OPERATOR_SECRET.test(kept.reveal())) return kept
   throw new StartupError(
     'The admin key file in MESH_HOME is damaged. Delete it: the next start makes a new key.',
   )

@@ -137,15 +137,7 @@ export async function deleteProject(
         'The default project cannot be deleted: keys without a project are in it.',
       )
     }
-    const lineages = await change.transaction
-      .selectFrom('api_keys')
-      .select('lineage_id')
-      .distinct()
-      .where('project_id', '=', id)
-      .execute()
-    if (lineages.length > 0) {
-      await revokeKeys(change, { lineageIds: lineages.map(({ lineage_id }) => lineage_id) })
-    }
+    await revokeKeys(change, { projectId: id })
     await change.transaction
       .updateTable('projects')
       .set({ deleted_at: sql<Date>`mesh_now()` })

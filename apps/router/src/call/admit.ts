@@ -62,7 +62,7 @@ async function planAndReserve(
  * Who may serve this call, in which order.
  * @throws MeshError `model_not_allowed`, `privacy_unavailable`, `context_length_exceeded` or `no_endpoint`.
  */
-export function planFor(asked: Asked, caller: Caller, mesh: Mesh): Plan {
+function planFor(asked: Asked, caller: Caller, mesh: Mesh): Plan {
   const { shape, route } = asked.request
   const models: ModelId[] = asked.models.map(({ id }) => id)
   const { allows } = caller

@@ -6,7 +6,7 @@ export interface Answer extends Sink {
   readonly headSent: boolean
   /** Headers that a stream's head or a whole answer will carry. Set before the first byte. */
   setHeaders(headers: Readonly<Record<string, string>>): void
-  /** Sends the last bytes of a stream. */
+  /** Sends the last bytes of a stream. Once an answer has ended, nothing more is sent. */
   end(text: string): void
   /** Sends a whole answer. */
   whole(status: number, body: string): void

@@ -37,7 +37,7 @@ export function end(request: CallRequest, reply: ChatReply, outcome: RunOutcome,
 export function endWithError(
   request: CallRequest,
   error: MeshError,
-  begun?: { readonly reply: ChatReply; readonly outcome: RunOutcome; readonly settled?: Settled },
+  begun?: { readonly reply: ChatReply; readonly outcome?: RunOutcome; readonly settled?: Settled },
 ): void {
   const { answer, id } = request
   if (!answer.headSent) {
@@ -55,7 +55,7 @@ export function endWithError(
     reply.fail({
       error: JSON.parse(JSON.stringify(error.toBody().error)),
       receiptId: receiptIdOf(id),
-      ...(settled && settled.charge.totalNano > 0n ? { usage: usageOf(outcome, settled) } : {}),
+      ...(outcome && settled && settled.charge.totalNano > 0n ? { usage: usageOf(outcome, settled) } : {}),
     }),
   )
 }

@@ -1,5 +1,6 @@
 import type { Model } from '@mesh/catalog/catalog.ts'
 import { type ChatRequest, parseChatCompletion } from '@mesh/engine/shapes/chat-completions/request.ts'
+import { parseSteering } from '@mesh/simulator/steering.ts'
 import type { Caller } from '../accounts/caller.ts'
 import { MeshError } from '../errors.ts'
 import type { CallRequest } from './call-request.ts'
@@ -31,7 +32,7 @@ export async function parse(request: CallRequest, caller: Caller, mesh: Mesh): P
   if (!parsed.ok)
     throw new MeshError(parsed.code, parsed.message, parsed.param ? { param: parsed.param } : {})
   const models = parsed.request.route.models.map((name) => resolveModel(name, mesh))
-  const steering = caller.livemode ? undefined : parsed.request.metadata.mesh_simulate
+  const steering = caller.livemode ? undefined : steeringOf(parsed.request.metadata)
   const key = request.idempotencyKey
   return {
     request: parsed.request,
@@ -66,6 +67,15 @@ function resolveModel(name: string, mesh: Mesh): Model {
       param: 'model',
     },
   )
+}
+
+/** Checked here, so that whoever writes a test learns at once which words there are. */
+function steeringOf(metadata: Readonly<Record<string, string>>): string | undefined {
+  const text = metadata.mesh_simulate
+  if (text === undefined) return undefined
+  const steering = parseSteering(text, 'openai')
+  if (steering.ok) return text
+  throw new MeshError('invalid_request', steering.message, { param: 'metadata' })
 }
 
 function idempotencyKey(key: string): string {

@@ -72,6 +72,18 @@ function engineFor(steering: string | undefined, livemode: boolean, mesh: Mesh):
   }
 }
 
+/**
+ * Answers at once where MESH itself ends a running call, as when its key is revoked: the call may go on for a while
+ * unheard, to learn what the provider bills.
+ */
+export function whenMeshEnds(live: LiveCall, answer: (ending: MeshError) => void): void {
+  const onAbort = (): void => {
+    if (live.signal.reason instanceof MeshError) answer(live.signal.reason)
+  }
+  if (live.signal.aborted) onAbort()
+  else live.signal.addEventListener('abort', onAbort, { once: true })
+}
+
 /** The error that ends a call, where one does. */
 export function endingOf(outcome: RunOutcome, live: LiveCall): MeshError | undefined {
   switch (outcome.status) {

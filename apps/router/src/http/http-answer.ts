@@ -3,7 +3,7 @@ import type { Candidate } from '@mesh/engine/plan.ts'
 import type { Answer } from '../call/answer.ts'
 
 /** The reader is gone, or took nothing for too long. Nothing more can be written. */
-export class ReaderGone extends Error {
+class ReaderGone extends Error {
   override readonly name = 'ReaderGone'
 }
 
@@ -32,7 +32,7 @@ export class HttpAnswer implements Answer {
   }
 
   head(served?: Candidate): void {
-    if (this.#response.headersSent || this.#response.destroyed) return
+    if (this.#response.headersSent || !this.#isOpen) return
     this.#response.writeHead(200, {
       ...this.#headers,
       ...(served
@@ -46,22 +46,27 @@ export class HttpAnswer implements Answer {
   }
 
   async write(bytes: Uint8Array | string): Promise<void> {
-    if (this.#response.destroyed || this.#response.writableEnded) throw new ReaderGone()
+    if (!this.#isOpen) throw new ReaderGone()
     if (!this.#response.write(bytes)) await this.#drained()
   }
 
   end(text: string): void {
-    if (!this.#response.destroyed) this.#response.end(text)
+    if (this.#isOpen) this.#response.end(text)
   }
 
   whole(status: number, body: string): void {
-    if (this.#response.destroyed) return
+    if (!this.#isOpen) return
     this.#response.writeHead(status, {
       ...this.#headers,
       'content-type': 'application/json; charset=utf-8',
       'content-length': Buffer.byteLength(body),
     })
     this.#response.end(body)
+  }
+
+  /** Whether anybody listens, and the end has not been sent. */
+  get #isOpen(): boolean {
+    return !this.#response.destroyed && !this.#response.writableEnded
   }
 
   #drained(): Promise<void> {

@@ -95,6 +95,8 @@ export function createServer(options: ServerOptions): Server {
 
   server.server.maxConnections = bounds.connectionsMax
   trackAnswers(server.server)
+  // Node would answer an unknown Expect header by itself; MESH answers the request as if it were not there.
+  server.server.on('checkExpectation', (request, response) => server.routing(request, response))
   server.setValidatorCompiler(zodValidatorCompiler)
   useJsonBodies(server, bounds)
   server.register(cors, { delegator: corsDelegate })

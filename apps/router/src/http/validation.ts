@@ -19,7 +19,7 @@ export const zodValidatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema 
  * The first fault of a body as an error. zod's messages and paths quote the caller's own property names, so only
  * names that the schema itself knows are shown.
  */
-export function invalidRequest(schema: z.ZodType, error: z.ZodError): MeshError {
+function invalidRequest(schema: z.ZodType, error: z.ZodError): MeshError {
   const [issue] = error.issues
   if (!issue) return new MeshError('invalid_request', 'The request is not valid.')
   const { path, fields } = knownPath(schema, issue.path)

@@ -213,6 +213,7 @@ export class Batcher<Item, Result> {
       entry.isUnderWay = false
       if (!entry.waitedFor) replaceLate(entry)
     }
+    if (failure !== 'at_fault') this.#options.onSetback(error)
     if (failure !== 'unavailable' && batch.length > 1) {
       const middle = batch.length >> 1
       await this.#post(client, batch.slice(0, middle))
@@ -228,7 +229,6 @@ export class Batcher<Item, Result> {
       return
     }
     this.#setBack(batch, failure, error)
-    this.#options.onSetback(error)
     // Waiting for a lock was pause enough.
     if (failure === 'contended') return
     this.#abandon(client)

@@ -27,10 +27,21 @@ export type IdempotencyOutcome =
 export interface IdempotencyClaims {
   /** As `claimIdempotencyKey`. */
   claim(claim: IdempotencyClaim): Promise<IdempotencyOutcome>
+  /** Frees the key of a call that was refused before anything was held; a call that was billed keeps its key. */
+  release(callId: CallId): Promise<void>
 }
 
 export function createIdempotencyClaims(database: Database): IdempotencyClaims {
-  return { claim: (claim) => claimIdempotencyKey(database, claim) }
+  return {
+    claim: (claim) => claimIdempotencyKey(database, claim),
+    async release(callId) {
+      await database.query
+        .deleteFrom('idempotency_keys')
+        .where('call_id', '=', callId)
+        .where('state', '=', 'running')
+        .execute()
+    },
+  }
 }
 
 /** A key may be freed between the attempt to claim it and the look at who has it; that often it never is. */

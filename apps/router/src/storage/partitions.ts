@@ -1,7 +1,5 @@
 import pg from 'pg'
-import { firstIdAt, type Seams } from '../ids.ts'
-import { describeError, type Log } from '../log.ts'
-import type { Database } from './database.ts'
+import { firstIdAt } from '../ids.ts'
 
 /** The tables that are partitioned by month on their id, with the prefix of these ids. */
 const PARTITIONED = [
@@ -13,7 +11,6 @@ const MONTHS = 2
 const PARTITION_LOCK = 0x4d455348_0002n
 /** Calls write to the tables meanwhile; making room for them must not hold them up. It is tried again later. */
 const LOCK_TIMEOUT_MS = 2_000
-const KEEPING_INTERVAL_MS = 24 * 60 * 60_000
 const CHECK_VIOLATION = '23514'
 const LOCK_NOT_AVAILABLE = '55P03'
 
@@ -22,34 +19,6 @@ interface Partition {
   readonly name: string
   readonly from: string
   readonly to: string
-}
-
-export interface PartitionKeeper {
-  stop(): Promise<void>
-}
-
-/**
- * Makes the partitions that are missing, resolves when they are there, and does so again once a day until stopped.
- * To be awaited before anything is written: a month's first row decides where that month lies.
- */
-export async function keepPartitions(
-  { pool }: Database,
-  { seams, log }: { readonly seams: Seams; readonly log: Log },
-): Promise<PartitionKeeper> {
-  await createPartitions(pool, seams.now())
-  let running: Promise<unknown> = Promise.resolve()
-  const timer = setInterval(() => {
-    running = createPartitions(pool, seams.now()).catch((error: unknown) =>
-      log.warn('partitions could not be made; rows go to the default partition', describeError(error)),
-    )
-  }, KEEPING_INTERVAL_MS)
-  timer.unref()
-  return {
-    async stop() {
-      clearInterval(timer)
-      await running
-    },
-  }
 }
 
 /**

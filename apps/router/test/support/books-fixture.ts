@@ -241,3 +241,16 @@ export async function heldCalls(database: Database): Promise<readonly CallId[]> 
   const rows = await database.query.selectFrom('holds').select('call_id').orderBy('call_id').execute()
   return rows.map((row) => row.call_id)
 }
+
+/** Locks every book from outside, so that nothing can be posted until it is released. */
+export async function lockBooks(database: Database): Promise<{ release(): Promise<void> }> {
+  const client = await database.connect()
+  await client.query('begin')
+  await client.query('select from balances order by account_id, livemode for update')
+  return {
+    async release() {
+      await client.query('commit')
+      await client.end()
+    },
+  }
+}

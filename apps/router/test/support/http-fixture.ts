@@ -9,6 +9,7 @@ import { createPseudonyms } from '../../src/call/pseudonyms.ts'
 import { createAccess } from '../../src/http/authentication.ts'
 import { registerManagementRoutes } from '../../src/http/routes/management.ts'
 import { createServer, DEFAULT_HTTP_BOUNDS, type HttpBounds, type Server } from '../../src/http/server.ts'
+import type { AccountId, KeyId } from '../../src/ids.ts'
 import type { Log, LogFields } from '../../src/log.ts'
 import { systemSeams } from '../../src/seams.ts'
 import type { Database } from '../../src/storage/database.ts'
@@ -44,9 +45,9 @@ export interface HttpFixture extends AsyncDisposable {
   openDatabase(): Database
   request(method: string, path: string, parts?: RequestParts): Promise<JsonAnswer>
   /** A new account's id. */
-  createAccount(name?: string): Promise<string>
+  createAccount(name?: string): Promise<AccountId>
   /** Makes a key as the operator, in a new account where none is named; `keys` is among its scopes unless said. */
-  createKey(body?: Record<string, unknown>): Promise<{ id: string; secret: string; accountId: string }>
+  createKey(body?: Record<string, unknown>): Promise<{ id: KeyId; secret: string; accountId: AccountId }>
 }
 
 /** The models and providers of the fixture. */

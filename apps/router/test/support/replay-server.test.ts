@@ -86,7 +86,9 @@ test('every recorded exchange of both vendors is found by its own request', asyn
       const body = JSON.stringify(exchange.requestBody)
       const answer = await fetch(`${origin}${exchange.path}`, { method: 'POST', body })
       const bytes = Buffer.from(await answer.arrayBuffer())
-      const answeredBy = exchanges.find((candidate) => candidate.name === replay.received.at(-1)?.answeredBy)
+      const answeredBy: RecordedExchange | undefined = exchanges.find(
+        (candidate) => candidate.name === replay.received.at(-1)?.answeredBy,
+      )
       assert.equal(answeredBy?.path, exchange.path)
       assert.deepEqual(bytes, answeredBy?.responseBytes)
     }

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { loadCatalog } from '@mesh/catalog/load.ts'
+import { type Simulator, startSimulator } from '@mesh/simulator/server.ts'
 import type { Log, LogFields } from '../../src/log.ts'
 import { type Router, startRouter } from '../../src/router.ts'
 import { systemSeams } from '../../src/seams.ts'
@@ -17,6 +18,8 @@ export interface TestRouter {
   readonly baseUrl: string
   readonly database: Database
   readonly router: Router
+  /** The providers that its test keys reach: what they were asked, and the way to let held answers go on. */
+  readonly simulator: Simulator
   /** Every line that the router logged. */
   readonly logged: readonly LoggedLine[]
   /** Sends JSON with a key and reads the answer. */
@@ -96,18 +99,27 @@ export async function startTestRouter(
     loadCatalog(),
   )
   const logged: LoggedLine[] = []
-  const router = await startRouter({ settings, log: recordingLog(logged), seams: systemSeams, notice: () => {} })
+  const simulator = await startSimulator()
+  const router = await startRouter({
+    settings,
+    log: recordingLog(logged),
+    seams: systemSeams,
+    notice: () => {},
+    simulator,
+  })
   const request = requester(router.url)
   return {
     url: router.url,
     baseUrl: `${router.url}/v1`,
     database: testDatabase.database(),
     router,
+    simulator,
     logged,
     request,
     account: (wanted = {}) => makeAccount(request, wanted),
     async stop() {
       await router.stop()
+      await simulator.close()
       if (!options.on) await testDatabase.close()
       await rm(home, { recursive: true, force: true })
     },

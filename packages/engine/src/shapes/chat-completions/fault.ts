@@ -14,7 +14,7 @@ export type FaultPath = readonly PropertyKey[]
 const CALLER_NAMED: ReadonlySet<PropertyKey> = new Set(['metadata', 'logit_bias'])
 
 /** `messages[3].content[0].text`, without any name that the caller chose. */
-export function formatPath(path: FaultPath): string {
+function formatPath(path: FaultPath): string {
   let text = ''
   for (const step of path) {
     text += typeof step === 'number' ? `[${step}]` : `${text === '' ? '' : '.'}${String(step)}`

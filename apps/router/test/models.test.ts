@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { loadCatalog } from '@mesh/catalog/load.ts'
+import OpenAI from 'openai'
+import { startTestRouter, type TestAccount, type TestRouter } from './support/test-router.ts'
+
+interface ListedModel {
+  readonly id: string
+  readonly object: string
+  readonly type: string
+  readonly kind: string
+  readonly aliases: readonly string[]
+  readonly providers: readonly string[]
+  readonly available: boolean
+  readonly unavailable_reason?: string
+}
+
+const SONNET = 'mesh/claude-sonnet-4.5'
+const BUILT_PROTOCOLS = ['anthropic_messages', 'openai_chat']
+
+const catalog = loadCatalog()
+let router: TestRouter
+let account: TestAccount
+let client: OpenAI
+let listed: readonly ListedModel[]
+
+before(async () => {
+  router = await startTestRouter()
+  account = await router.account({ creditUsd: '100.00' })
+  client = new OpenAI({ baseURL: router.baseUrl, apiKey: account.key, maxRetries: 0 })
+  const answered = await router.request('GET', '/v1/models')
+  listed = answered.json.data.filter(({ type }: ListedModel) => type === 'model')
+})
+after(() => router.stop())
+
+test('the list has the 46 models of the catalogue, each once, and needs no key', async () => {
+  assert.equal(listed.length, 46)
+  assert.deepEqual(listed.map(({ id }) => id).sort(), catalog.models.map(({ id }) => id).sort())
+  assert.equal(new Set(listed.map(({ id }) => id)).size, 46)
+  assert.equal(new Set(listed.flatMap(({ providers }) => providers)).size, 14)
+  assert.ok(listed.every(({ object }) => object === 'model'))
+  const names = listed.flatMap(({ id, aliases }) => [id, ...aliases])
+  assert.equal(new Set(names).size, names.length, 'no name means two models')
+})
+
+test('a model that MESH cannot serve yet says so, and why; all others are available', () => {
+  for (const model of catalog.models) {
+    const shown = listed.find(({ id }) => id === model.id)
+    const built = model.endpoints.some(({ protocol }) => BUILT_PROTOCOLS.includes(protocol))
+    const served = model.kind === 'chat' && built
+    assert.equal(shown?.available, served, model.id)
+    if (served) assert.equal(shown?.unavailable_reason, undefined, model.id)
+    else assert.match(shown?.unavailable_reason ?? '', /^MESH does not (serve|speak) .* yet/, model.id)
+  }
+  assert.ok(listed.some(({ available }) => !available))
+  assert.ok(listed.filter(({ available }) => available).length > 30)
+})
+
+test('a model is found by its id, with its slash encoded or not, and by every alias', async () => {
+  for (const path of ['mesh/claude-sonnet-4.5', 'mesh%2Fclaude-sonnet-4.5', 'mesh%2fclaude-sonnet-4.5']) {
+    const answered = await router.request('GET', `/v1/models/${path}`)
+    assert.equal(answered.status, 200, path)
+    assert.equal(answered.json.id, SONNET)
+  }
+  for (const { id, aliases } of listed) {
+    for (const alias of aliases) assert.equal((await client.models.retrieve(alias)).id, id, alias)
+  }
+})
+
+test('a model lists its endpoints with their providers, prices and whether they are served', async () => {
+  for (const path of [SONNET, 'mesh%2Fclaude-sonnet-4.5', 'claude-sonnet-4.5']) {
+    const { status, json } = await router.request('GET', `/v1/models/${path}/endpoints`)
+    assert.equal(status, 200, path)
+    assert.equal(json.id, SONNET)
+    const [anthropic, bedrock] = json.data
+    assert.equal(json.data.length, 2)
+    assert.equal(anthropic.provider, 'anthropic')
+    assert.equal(anthropic.available, true)
+    // List price and the default mark-up of five per cent.
+    assert.equal(anthropic.pricing.usd_per_million.input, '3.15')
+    assert.equal(anthropic.pricing.usd_per_million.output, '15.75')
+    assert.equal(bedrock.provider, 'amazon-bedrock')
+    assert.equal(bedrock.available, false)
+    assert.match(bedrock.unavailable_reason, /bedrock_converse/)
+  }
+})
+
+test('an unknown model is 404 with the nearest ids, wherever it is named', async () => {
+  const messages = [{ role: 'user', content: 'Hello' }]
+  const answers = [
+    await router.request('GET', '/v1/models/mesh/claude-sonet-4.5'),
+    await router.request('GET', '/v1/models/mesh%2Fclaude-sonet-4.5/endpoints'),
+    await router.request('POST', '/v1/chat/completions', {
+      key: account.key,
+      body: { model: 'mesh/claude-sonet-4.5', messages },
+    }),
+  ]
+  for (const { status, json } of answers) {
+    assert.equal(status, 404)
+    assert.equal(json.error.code, 'model_not_found')
+    assert.equal(json.error.metadata.nearest[0], SONNET)
+    assert.match(json.error.message, /claude-sonnet-4\.5/)
+  }
+})
+
+test('every available chat model answers through the OpenAI SDK, whole and streamed', async (t) => {
+  const messages = [{ role: 'user' as const, content: 'Hello' }]
+  const available = listed.filter(({ available }) => available)
+  for (const { id } of available) {
+    const whole = await client.chat.completions.create({ model: id, messages })
+    assert.equal(whole.model, id)
+    assert.match(whole.choices[0]?.message.content ?? '', /^Simulated answer/, id)
+    assert.equal(whole.choices[0]?.finish_reason, 'stop', id)
+    assert.ok((whole.usage?.completion_tokens ?? 0) > 0, id)
+
+    let text = ''
+    let finish: string | null | undefined
+    for await (const chunk of await client.chat.completions.create({ model: id, messages, stream: true })) {
+      assert.equal(chunk.model, id)
+      text += chunk.choices[0]?.delta.content ?? ''
+      finish = chunk.choices[0]?.finish_reason
+    }
+    assert.match(text, /^Simulated answer/, id)
+    assert.equal(finish, 'stop', id)
+  }
+  t.diagnostic(`${available.length} models answered`)
+  const logs = await router.request('GET', '/v1/logs?limit=100', { key: account.key })
+  const completed = logs.json.data.filter(
+    ({ billingReason }: { billingReason: string }) => billingReason === 'completed',
+  )
+  assert.equal(completed.length, available.length * 2)
+})
+
+test('a model of an unbuilt protocol or of another kind is refused with the reason', async () => {
+  const messages = [{ role: 'user', content: 'Hello' }]
+  for (const { id, kind, available } of listed) {
+    if (available) continue
+    const { status, json } = await router.request('POST', '/v1/chat/completions', {
+      key: account.key,
+      body: { model: id, messages },
+    })
+    assert.equal(json.error.code, kind === 'chat' ? 'no_endpoint' : 'invalid_request', id)
+    assert.equal(status, kind === 'chat' ? 404 : 400, id)
+    if (kind === 'chat') assert.deepEqual(json.error.metadata.excluded_by, ['protocol_not_built'], id)
+  }
+})

@@ -1,0 +1,234 @@
+import { type ChildProcessByStdio, type SpawnOptions, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmod, mkdir, mkdtemp, readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Readable, Writable } from 'node:stream'
+import type { TestContext } from 'node:test'
+import { type Database, openDatabase } from '../../src/storage/database.ts'
+import { startEmbeddedPostgres } from '../../src/storage/embedded-postgres.ts'
+import { isRoot } from '../../src/storage/system-user.ts'
+import { requester, type TestRouter } from './test-router.ts'
+
+/** How a process ended and what it had said by then. */
+export interface Finished {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** A router in a process of its own, as an operator starts it. */
+export interface RouterProcess {
+  readonly url: string
+  readonly adminKeyFile: string
+  readonly adminKey: string
+  /** Printed by the first start of a home. */
+  readonly testKey?: string
+  /** What it has printed so far. */
+  readonly said: Pick<Finished, 'stdout' | 'stderr'>
+  readonly request: TestRouter['request']
+  readonly ended: Promise<Finished>
+  signal(signal: NodeJS.Signals): void
+  /** Sends a signal and waits for the end. */
+  kill(signal: NodeJS.Signals): Promise<Finished>
+}
+
+/** A program on a terminal, with somebody who types. */
+export interface TerminalProcess {
+  readonly screen: () => string
+  readonly ended: Promise<Finished>
+  type(text: string): void
+}
+
+type Environment = Readonly<Record<string, string>>
+
+/** A data folder of its own, and the processes that are started on it one after the other. */
+export interface RouterHome {
+  /** `MESH_HOME`; the first start makes it. */
+  readonly folder: string
+  /** For files of the test: settings, receipts. Goes with the home. */
+  readonly scratch: string
+  /** Starts a router and waits until it listens. Rejects with what it said when it ends before that. */
+  start(environment?: Environment): Promise<RouterProcess>
+  /** Starts a router that is expected to be refused, and waits for its end. */
+  refused(environment?: Environment): Promise<Finished>
+  /** Starts a router as a person does, who reads words. */
+  startOnTerminal(): TerminalProcess
+  /** Runs an operator's command to its end. */
+  ops(words: readonly string[]): Promise<Finished>
+  /** Connects to the database of the router that runs on the home. */
+  openDatabase(): Promise<Database>
+}
+
+const MAIN = join(import.meta.dirname, '../../src/main.ts')
+const OPS = join(import.meta.dirname, '../../src/ops.ts')
+const STATEMENT_TIMEOUT_MS = 30_000
+
+/**
+ * Reads the number of the router that runs, line by line, until its input closes: when the test is over, and also
+ * when this process is gone, however it went. Then it ends the router and the PostgreSQL that a killed one leaves,
+ * and takes the folder away, with the database where that lies elsewhere.
+ */
+const GUARD = `
+router=
+while read -r line; do router=$line; done
+if [ -n "$router" ]; then kill -KILL "$router" 2>/dev/null; fi
+cluster=$(cd "$1/home/postgres" 2>/dev/null && pwd -P)
+if [ -n "$cluster" ]; then
+  server=$(head -n 1 "$cluster/data/postmaster.pid" 2>/dev/null)
+  runs() {
+    command=$(tr '\\0' ' ' 2>/dev/null <"/proc/$server/cmdline" || ps -o command= -p "$server" 2>/dev/null)
+    case $command in *"-D $cluster/data "*) true ;; *) false ;; esac
+  }
+  if [ -n "$server" ] && runs; then
+    kill -QUIT "$server"
+    n=0
+    while runs && [ $n -lt 200 ]; do n=$((n + 1)); sleep 0.05; done
+  fi
+  rm -rf -- "$cluster"
+fi
+rm -rf -- "$1"
+`
+
+/** Makes a home. Whatever was started on it is gone when the test is over. */
+export async function newRouterHome(t: TestContext): Promise<RouterHome> {
+  const parent = await mkdtemp(join(tmpdir(), 'mesh-process-'))
+  // PostgreSQL's user passes through it where the tests run as root.
+  if (isRoot()) await chmod(parent, 0o755)
+  const folder = join(parent, 'home')
+  const scratch = join(parent, 'scratch')
+  await mkdir(scratch)
+  const guard = startGuard(parent)
+  const databases: Database[] = []
+  t.after(async () => {
+    await Promise.all(databases.map((database) => database.close().catch(() => undefined)))
+    await guard.end()
+  })
+
+  const environmentOf = (added: Environment): Record<string, string> => ({
+    PATH: process.env.PATH ?? '/usr/bin:/bin',
+    HOME: scratch,
+    ...(process.env.MESH_POSTGRES_BIN ? { MESH_POSTGRES_BIN: process.env.MESH_POSTGRES_BIN } : {}),
+    MESH_HOME: folder,
+    PORT: '0',
+    ...added,
+  })
+  const node = (words: readonly string[], added: Environment): Child =>
+    spawnCaptured(process.execPath, words, { cwd: scratch, env: environmentOf(added) })
+
+  return {
+    folder,
+    scratch,
+    async start(environment = {}) {
+      const child = node([MAIN, '--quiet'], environment)
+      guard.watch(child.process.pid)
+      void child.ended.then(() => guard.watch(undefined))
+      return await listening(child)
+    },
+    refused: (environment = {}) => node([MAIN, '--quiet'], environment).ended,
+    startOnTerminal() {
+      const command = [process.execPath, MAIN].map((word) => `'${word}'`).join(' ')
+      const words =
+        process.platform === 'darwin'
+          ? ['-q', '/dev/null', process.execPath, MAIN]
+          : ['-qefc', command, '/dev/null']
+      const child = spawnCaptured('script', words, { cwd: scratch, env: environmentOf({}) })
+      return {
+        screen: () => child.said.stdout,
+        ended: child.ended,
+        type: (text) => void child.process.stdin.write(text),
+      }
+    },
+    ops: (words) => node([OPS, ...words], {}).ended,
+    async openDatabase() {
+      const { connection } = await startEmbeddedPostgres({
+        home: folder,
+        whenBusy: 'attach',
+        notice: () => undefined,
+      })
+      const database = openDatabase(connection, {
+        poolSize: 2,
+        applicationName: 'mesh-test',
+        statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+      })
+      databases.push(database)
+      return database
+    },
+  }
+}
+
+interface Child {
+  readonly process: ChildProcessByStdio<Writable, Readable, Readable>
+  readonly said: { stdout: string; stderr: string }
+  readonly ended: Promise<Finished>
+}
+
+function spawnCaptured(command: string, words: readonly string[], options: SpawnOptions): Child {
+  const child = spawn(command, words, { ...options, stdio: ['pipe', 'pipe', 'pipe'] })
+  const said = { stdout: '', stderr: '' }
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    said.stdout += text
+  })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    said.stderr += text
+  })
+  const ended = once(child, 'close').then(([code, signal]): Finished => ({ code, signal, ...said }))
+  return { process: child, said, ended }
+}
+
+async function listening(child: Child): Promise<RouterProcess> {
+  await Promise.race([firstLine(child), child.ended])
+  if (!child.said.stdout.includes('\n')) {
+    throw new Error(`the router did not start: ${child.said.stderr}`)
+  }
+  const { url, adminKeyFile, testKey } = JSON.parse(child.said.stdout)
+  const adminKey = (await readFile(adminKeyFile, 'utf8')).trim()
+  return {
+    url,
+    adminKeyFile,
+    adminKey,
+    ...(testKey === undefined ? {} : { testKey }),
+    said: child.said,
+    request: requester(url),
+    ended: child.ended,
+    signal: (signal) => void child.process.kill(signal),
+    kill(signal) {
+      child.process.kill(signal)
+      return child.ended
+    },
+  }
+}
+
+function firstLine({ process: { stdout }, said }: Child): Promise<void> {
+  return new Promise((resolve) => {
+    const onData = (): void => {
+      if (!said.stdout.includes('\n')) return
+      stdout.off('data', onData)
+      resolve()
+    }
+    stdout.on('data', onData)
+    onData()
+  })
+}
+
+function startGuard(parent: string) {
+  const guard = spawn('/bin/sh', ['-c', GUARD, 'sh', parent], {
+    cwd: '/',
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+  })
+  guard.unref()
+  if ('unref' in guard.stdin && typeof guard.stdin.unref === 'function') guard.stdin.unref()
+  return {
+    watch(pid: number | undefined): void {
+      if (!guard.stdin.writableEnded) guard.stdin.write(`${pid ?? ''}\n`)
+    },
+    async end(): Promise<void> {
+      guard.ref()
+      const ended = once(guard, 'exit')
+      guard.stdin.end()
+      await ended
+    },
+  }
+}
