@@ -18,7 +18,7 @@ import { createLog } from '../../src/log.ts'
 import { systemSeams } from '../../src/seams.ts'
 import type { Database } from '../../src/storage/database.ts'
 import type { LimitsTable } from '../../src/storage/tables.ts'
-import { createTestDatabase } from './test-database.ts'
+import { createTestDatabase, type TestDatabase } from './test-database.ts'
 
 export type Limits = Partial<
   Record<Exclude<keyof LimitsTable, 'subject_id' | 'account_id' | 'kind'>, bigint | Date>
@@ -33,7 +33,7 @@ export interface AccountOptions {
   readonly maker?: Limits
 }
 
-/** A database of its own with some routers' books on it. */
+/** A database with some routers' books on it. */
 export interface BooksFixture {
   readonly database: Database
   readonly routers: readonly PostgresBooks[]
@@ -41,11 +41,13 @@ export interface BooksFixture {
   openRouter(options?: Partial<BooksOptions>): Promise<PostgresBooks>
 }
 
+/** Opens books on a database of their own, or on a given one, which is closed with them. */
 export async function openBooksFixture(
   t: TestContext,
   { routers = 1, ...options }: { readonly routers?: number } & Partial<BooksOptions> = {},
+  given?: Pick<TestDatabase, 'database' | 'close'>,
 ): Promise<BooksFixture> {
-  const testDatabase = await createTestDatabase()
+  const testDatabase = given ?? (await createTestDatabase())
   t.after(() => testDatabase.close())
   const database = testDatabase.database()
   const openRouter = async (own: Partial<BooksOptions> = {}): Promise<PostgresBooks> => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import { type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http'
-import { parseUsd } from '@mesh/catalog/money.ts'
+import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
+import { formatUsd, parseUsd } from '@mesh/catalog/money.ts'
 import type { AccountId } from '../../src/ids.ts'
 import type { Database } from '../../src/storage/database.ts'
 import type { Answered, TestAccount, TestRouter } from './test-router.ts'
@@ -51,11 +51,6 @@ export function nano(usd: string): bigint {
   const amount = parseUsd(usd)
   assert.notEqual(amount, undefined, `${usd} is no amount`)
   return amount ?? 0n
-}
-
-/** Nano-USD as a limit or grant takes it. */
-export function usd(amountNano: bigint): string {
-  return `${amountNano / 1_000_000_000n}.${String(amountNano % 1_000_000_000n).padStart(9, '0')}`
 }
 
 /** The id under which a call's event, ledger row and receipt are found. */
@@ -109,14 +104,14 @@ export async function assertRecordsAgree(mesh: TestRouter, account: TestAccount,
   const event = await eventOf(mesh, account.key, id)
   const { upstreamCostUsd, marginUsd, totalUsd, heldUsd } = event.cost
   const total = nano(totalUsd)
-  assert.equal(nano(upstreamCostUsd) + BigInt(parseUsd(marginUsd) ?? 0n), total, 'upstream + margin = total')
+  assert.equal(nano(upstreamCostUsd) + nano(marginUsd), total, 'upstream and margin are the total')
   assert.ok(total <= nano(heldUsd), `${id} was charged ${totalUsd} on a hold of ${heldUsd}`)
 
   const ledger = await mesh.request('GET', '/v1/ledger?limit=100', { key: account.key })
   const rows = ledger.json.data.filter(({ requestId }: { requestId: string | null }) => requestId === id)
   assert.deepEqual(
     rows.map(({ type, amountUsd }: { type: string; amountUsd: string }) => [type, amountUsd]),
-    total === 0n ? [] : [['usage', `-${totalUsd}`]],
+    total === 0n ? [] : [['usage', formatUsd(-total)]],
   )
 
   if (event.receiptId === null) {

@@ -9,6 +9,7 @@ import { type Database, openDatabase } from '../../src/storage/database.ts'
 import { startEmbeddedPostgres } from '../../src/storage/embedded-postgres.ts'
 import { isRoot } from '../../src/storage/system-user.ts'
 import { requester, type TestRouter } from './test-router.ts'
+import { until } from './until.ts'
 
 /** How a process ended and what it had said by then. */
 export interface Finished {
@@ -53,6 +54,8 @@ export interface RouterHome {
   start(environment?: Environment): Promise<RouterProcess>
   /** Starts a router that is expected to be refused, and waits for its end. */
   refused(environment?: Environment): Promise<Finished>
+  /** Starts a router, sends it a signal as soon as something holds, and waits for its end. */
+  interrupted(signal: NodeJS.Signals, when: () => boolean): Promise<Finished>
   /** Starts a router as a person does, who reads words. */
   startOnTerminal(): TerminalProcess
   /** Runs an operator's command to its end. */
@@ -116,17 +119,25 @@ export async function newRouterHome(t: TestContext): Promise<RouterHome> {
   })
   const node = (words: readonly string[], added: Environment): Child =>
     spawnCaptured(process.execPath, words, { cwd: scratch, env: environmentOf(added) })
+  const router = (added: Environment): Child => {
+    const child = node([MAIN, '--quiet'], added)
+    guard.watch(child.process.pid)
+    void child.ended.then(() => guard.watch(undefined))
+    return child
+  }
 
   return {
     folder,
     scratch,
-    async start(environment = {}) {
-      const child = node([MAIN, '--quiet'], environment)
-      guard.watch(child.process.pid)
-      void child.ended.then(() => guard.watch(undefined))
-      return await listening(child)
-    },
+    start: async (environment = {}) => await listening(router(environment)),
+    // Another one may run on the home at the same time; it is the one to watch.
     refused: (environment = {}) => node([MAIN, '--quiet'], environment).ended,
+    async interrupted(signal, when) {
+      const child = router({})
+      await until('the moment to interrupt it', when)
+      child.process.kill(signal)
+      return await child.ended
+    },
     startOnTerminal() {
       const command = [process.execPath, MAIN].map((word) => `'${word}'`).join(' ')
       const words =

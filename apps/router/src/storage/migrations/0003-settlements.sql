@@ -283,6 +283,12 @@ begin
     order by s.place;
 end $$;
 
+-- When the database last began to serve. After the crash of a single process PostgreSQL starts over without the
+-- postmaster; its WAL writer is as old as that (and seen by roles that may read all statistics).
+create function database_started_at() returns timestamptz language sql volatile as $$
+  select greatest(pg_postmaster_start_time(), max(backend_start)) from pg_stat_activity where backend_type = 'walwriter'
+$$;
+
 -- Releases holds that nobody renews: those past their expiry, or at the start of the only router there can be those
 -- of every other one. Nothing of such a call was delivered to its end, so nothing is charged; what the providers may
 -- bill for it is absorbed. Not within `grace` of the database's own start: while it was away nobody could renew.
@@ -293,7 +299,7 @@ declare
   dead text[];
   crashes json;
 begin
-  if not only_router and mesh_now() < pg_postmaster_start_time() + grace then
+  if not only_router and mesh_now() < database_started_at() + grace then
     return 0;
   end if;
   dead := array(

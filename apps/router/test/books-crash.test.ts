@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { verifyBooks } from '../src/ledger/verify-books.ts'
+import { type Database, openDatabase } from '../src/storage/database.ts'
+import { migrate } from '../src/storage/migrate.ts'
+import {
+  bookOf,
+  extendRequest,
+  granted,
+  heldCalls,
+  holdRequest,
+  makeAccount,
+  openBooksFixture,
+  settlementOf,
+} from './support/books-fixture.ts'
+import { startTestPostgres } from './support/test-postgres.ts'
+
+test('a crash of PostgreSQL loses holds, which come back before any other, and no settlement', async (t) => {
+  const postgres = await startTestPostgres()
+  const opened: Database[] = []
+  const open = (poolSize = 4): Database => {
+    const connection = { ...postgres.server, database: 'postgres' }
+    const database = openDatabase(connection, {
+      poolSize,
+      applicationName: 'mesh-test',
+      statementTimeoutMs: 10_000,
+    })
+    opened.push(database)
+    return database
+  }
+  await migrate(open().pool)
+  const { database, routers } = await openBooksFixture(
+    t,
+    {},
+    {
+      database: open,
+      async close() {
+        await Promise.all(opened.map((each) => each.close()))
+        await postgres.stop()
+      },
+    },
+  )
+  const [books] = routers
+  assert.ok(books)
+  const payer = await makeAccount(database, { balanceNano: 10_000n })
+  const settledBefore = holdRequest(payer)
+  await books.settle(settlementOf(settledBefore, granted(await books.hold(settledBefore))))
+
+  const crash = await prepareCrash(database)
+  const running = Array.from({ length: 4 }, () => holdRequest(payer))
+  const [first, second, third, fourth] = running
+  assert.ok(first && second && third && fourth)
+  const held = await Promise.all(running.map((request) => books.hold(request)))
+  const widened = await books.extend(extendRequest(fourth, 90, 500))
+  assert.equal(widened.heldNano, 5_100n)
+  assert.deepEqual(await bookOf(database, payer), { balanceNano: 9_000n, heldNano: 8_100n })
+  crash()
+
+  // 900 are free, if the 8,100 are held again; a settlement and a hold wait for the database from now on.
+  const settling = books.settle(settlementOf(first, granted(held[0] ?? assert.fail())))
+  const beyond = await books.hold(holdRequest(payer, { inputNano: 1_001n }))
+  assert.equal(beyond.granted, false)
+  assert.equal((await settling).duplicate, false)
+  assert.equal((await books.settle(settlementOf(first, granted(held[0] ?? assert.fail())))).duplicate, true)
+  const { rows } = await database.pool.query<{ anew: boolean }>(
+    'select created_at > database_started_at() as anew from holds',
+  )
+  assert.deepEqual(rows, [{ anew: true }, { anew: true }, { anew: true }])
+  await assertSound(database)
+
+  // Nothing that expired while the database was away is reaped before its router could renew it.
+  assert.deepEqual(await bookOf(database, payer), { balanceNano: 8_000n, heldNano: 7_100n })
+  await books.settle(settlementOf(second, granted(held[1] ?? assert.fail()), { totalNano: 10n }))
+  await books.settle(settlementOf(third, granted(held[2] ?? assert.fail()), { totalNano: 0n }))
+  await books.settle(settlementOf(fourth, widened))
+  assert.deepEqual(await heldCalls(database), [])
+  assert.deepEqual(await bookOf(database, payer), { balanceNano: 2_890n, heldNano: 0n })
+  await assertSound(database)
+})
+
+test('a settlement whose hold was lost posts in full and counts once', async (t) => {
+  const { database, routers } = await openBooksFixture(t, { routers: 2 })
+  const [books, other] = routers
+  assert.ok(books && other)
+  const payer = await makeAccount(database, { balanceNano: 10_000n, key: { monthly_request_limit: 2n } })
+  const request = holdRequest(payer)
+  const held = granted(await books.hold(request))
+  // What a crash does to a hold that had not reached the disk: it and all that was counted with it is gone.
+  await database.pool.query('delete from holds; delete from counters; update balances set held_nano = 0')
+  const settlement = settlementOf(request, held, { totalNano: 600n })
+  assert.deepEqual(
+    (await Promise.all([books.settle(settlement), other.settle(settlement)]))
+      .map((end) => end.duplicate)
+      .sort(),
+    [false, true],
+  )
+  assert.deepEqual(await bookOf(database, payer), { balanceNano: 9_400n, heldNano: 0n })
+  await assertSound(database)
+  assert.equal((await books.hold(holdRequest(payer))).granted, true)
+  assert.equal((await books.hold(holdRequest(payer))).granted, false)
+})
+
+/** Keeps what commits without waiting for the disk from reaching it; the function returned ends every process. */
+async function prepareCrash(database: Database): Promise<() => void> {
+  const { rows } = await database.pool.query<{ pid: number }>(
+    `select pid from pg_stat_activity where backend_type = 'walwriter'`,
+  )
+  const pid = rows[0]?.pid
+  assert.ok(pid !== undefined)
+  process.kill(pid, 'SIGSTOP')
+  // PostgreSQL starts over when one of its processes dies: nothing in its memory is trusted.
+  return () => process.kill(pid, 'SIGKILL')
+}
+
+async function assertSound(database: Database): Promise<void> {
+  for await (const { sentence } of verifyBooks(database)) assert.fail(sentence)
+}

@@ -1,0 +1,244 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { formatUsd } from '@mesh/catalog/money.ts'
+import { type Simulator, startSimulator } from '@mesh/simulator/server.ts'
+import type { AccountId } from '../src/ids.ts'
+import { bookOf, chargedNano, chat, eventOf, holdsOf, nano, requestIdOf, send } from './support/calls.ts'
+import { createTestDatabase, type TestDatabase } from './support/test-database.ts'
+import {
+  ADMIN_KEY,
+  type Answered,
+  startTestRouter,
+  type TestAccount,
+  type TestRouter,
+} from './support/test-router.ts'
+import { until } from './support/until.ts'
+
+const CALLS = 200
+const AFFORDED = 10
+const OUTPUT_TOKENS = 64
+
+let shared: TestDatabase
+let mesh: TestRouter
+/** What one call of the swarm holds. */
+let holdNano: bigint
+before(async () => {
+  shared = await createTestDatabase()
+  mesh = await startTestRouter({ on: shared })
+  const account = await mesh.account()
+  const probe = await send(mesh, account.key, swarmBody(0))
+  holdNano = nano((await eventOf(mesh, account.key, requestIdOf(probe))).cost.heldUsd)
+})
+after(async () => {
+  await mesh.stop()
+  await shared.close()
+})
+
+/** Every second call is streamed. */
+function swarmBody(index: number, steering = ''): Record<string, unknown> {
+  return chat(`tokens=${OUTPUT_TOKENS}${steering}`, { max_tokens: OUTPUT_TOKENS, stream: index % 2 === 1 })
+}
+
+const SCOPES = {
+  account: ({ id }: TestAccount) => `/v1/accounts/${id}/limits`,
+  project: ({ projectId }: TestAccount) => `/v1/projects/${projectId}`,
+  key: ({ keyId }: TestAccount) => `/v1/api-keys/${keyId}/limits`,
+} as const
+type Scope = keyof typeof SCOPES
+
+async function setLimits(scope: Scope, account: TestAccount, limits: object): Promise<void> {
+  const body = scope === 'project' ? { limits } : limits
+  const answer = await mesh.request('PATCH', SCOPES[scope](account), { key: ADMIN_KEY, body })
+  assert.equal(answer.status, 200, answer.text)
+}
+
+/** Looks at an account's book, again and again, while `work` runs: it never owes, nor promises what it has not. */
+async function watchingBook<Result>(account: TestAccount, work: () => Promise<Result>): Promise<Result> {
+  let running = true
+  let looks = 0
+  const watcher = (async () => {
+    while (running) {
+      for (const livemode of [true, false]) {
+        const { balanceNano, heldNano } = await bookOf(mesh.database, account.id, livemode)
+        assert.ok(balanceNano >= 0n, `the balance was ${balanceNano}`)
+        assert.ok(heldNano <= balanceNano, `${heldNano} was held on a balance of ${balanceNano}`)
+      }
+      looks++
+    }
+  })()
+  try {
+    const result = await work()
+    assert.ok(looks > 0, 'nobody looked at the book')
+    return result
+  } finally {
+    running = false
+    await watcher
+  }
+}
+
+/** What an account has spent, and that no row of its ledger ever left it in debt. */
+async function spentBy(account: TestAccount): Promise<bigint> {
+  const rows = await mesh.database.query
+    .selectFrom('ledger_entries')
+    .select(['amount_nano', 'balance_after_nano'])
+    .where('account_id', '=', account.id as AccountId)
+    .where('ledger_account', '=', 'customer')
+    .where('kind', '=', 'usage')
+    .execute()
+  for (const { balance_after_nano } of rows) assert.ok((balance_after_nano ?? -1n) >= 0n)
+  return rows.reduce((sum, { amount_nano }) => sum - amount_nano, 0n)
+}
+
+interface Swarm {
+  readonly served: readonly Answered[]
+  readonly refused: readonly Answered[]
+}
+
+function sorted(answers: readonly Answered[]): Swarm {
+  const served = answers.filter(({ status }) => status === 200)
+  const refused = answers.filter(({ status }) => status !== 200)
+  for (const { status, text } of refused) assert.equal(status, 402, text)
+  return { served, refused }
+}
+
+/** Sends 200 calls at once whose answers wait until all others were refused, so that exactly ten are afforded. */
+async function swarmOnHold(account: TestAccount): Promise<Swarm> {
+  const before = mesh.simulator.stats()
+  let refusals = 0
+  const calls = Array.from({ length: CALLS }, async (_, index) => {
+    const answer = await send(mesh, account.key, swarmBody(index, ',hold'))
+    if (answer.status !== 200) refusals++
+    return answer
+  })
+  const allSent = () => refusals + mesh.simulator.stats().held >= CALLS
+  await until('every call is held or refused', allSent).finally(() => mesh.simulator.release())
+  const swarm = sorted(await Promise.all(calls))
+  const reached = mesh.simulator.stats().requests - before.requests
+  assert.equal(reached, swarm.served.length, 'a refused call reached the upstream')
+  return swarm
+}
+
+const BUDGETS = ['totalUsdLimit', 'dailyUsdLimit', 'monthlyUsdLimit'] as const
+
+for (const limit of BUDGETS) {
+  test(`${CALLS} calls at once on a ${limit} for ${AFFORDED}, at each scope`, async () => {
+    for (const scope of ['account', 'project', 'key'] as const) {
+      const account = await mesh.account()
+      await setLimits(scope, account, { [limit]: formatUsd(BigInt(AFFORDED) * holdNano) })
+      const { served, refused } = await watchingBook(account, () => swarmOnHold(account))
+      assert.equal(served.length, AFFORDED, scope)
+      for (const { json } of refused) {
+        const { code, metadata } = json.error
+        assert.deepEqual([code, metadata.scope, metadata.limit], ['limit_exceeded', scope, limit])
+      }
+      const spent = await spentBy(account)
+      assert.ok(spent > 0n && spent <= BigInt(AFFORDED) * holdNano)
+      assert.equal(await holdsOf(mesh.database, account.id), 0)
+    }
+  })
+}
+
+test(`${CALLS} calls at once on a balance for ${AFFORDED}`, async () => {
+  const account = await mesh.account({ creditUsd: formatUsd(BigInt(AFFORDED) * holdNano) })
+  const { served, refused } = await watchingBook(account, () => swarmOnHold(account))
+  assert.equal(served.length, AFFORDED)
+  for (const { json, headers } of refused) {
+    const { code, metadata } = json.error
+    assert.deepEqual([code, metadata.scope, metadata.limit], ['insufficient_credits', 'account', 'balance'])
+    assert.equal(nano(metadata.neededUsd), holdNano)
+    assert.ok(nano(metadata.availableUsd) < holdNano)
+    assert.equal(headers.get('x-should-retry'), 'false')
+  }
+  assert.equal(await spentBy(account), sum(served.map(chargedNano)))
+  const { balanceNano, heldNano } = await bookOf(mesh.database, account.id)
+  assert.equal(balanceNano, BigInt(AFFORDED) * holdNano - (await spentBy(account)))
+  assert.equal(heldNano, 0n)
+})
+
+test('what the keys of a key spend counts against it', async () => {
+  const account = await mesh.account({
+    limits: { totalUsdLimit: formatUsd(BigInt(AFFORDED) * holdNano) },
+  })
+  const makeKey = async () => {
+    const body = { name: 'Made', scopes: ['chat', 'usage'] }
+    return (await mesh.request('POST', '/v1/api-keys', { key: account.key, body })).json.secret
+  }
+  const keys = [account.key, await makeKey(), await makeKey()]
+  const { served } = await watchingBook(account, async () =>
+    sorted(
+      await Promise.all(
+        Array.from({ length: 60 }, (_, index) => send(mesh, keys[index % 3] ?? '', swarmBody(index))),
+      ),
+    ),
+  )
+  assert.ok(served.length >= AFFORDED)
+  assert.ok((await spentBy(account)) <= BigInt(AFFORDED) * holdNano)
+})
+
+interface Motion {
+  readonly routers: readonly TestRouter[]
+  /** Who serves the calls, in place of the routers' own simulators. */
+  readonly upstream?: Simulator
+  readonly livemode?: boolean
+}
+
+/** Sends 200 calls that end as they will, each of some routers in turn, on a balance for ten. */
+async function swarmInMotion({ routers, upstream, livemode = false }: Motion): Promise<void> {
+  const budgetNano = BigInt(AFFORDED) * holdNano
+  const account = await mesh.account({ creditUsd: formatUsd(budgetNano), livemode })
+  const upstreams = upstream ? [upstream] : routers.map(({ simulator }) => simulator)
+  const requests = () => upstreams.reduce((all, simulator) => all + simulator.stats().requests, 0)
+  const requestsBefore = requests()
+  const sendOne = (index: number) =>
+    send(routers[index % routers.length] ?? mesh, account.key, swarmBody(index))
+  const { served } = await watchingBook(account, async () =>
+    sorted(await Promise.all(Array.from({ length: CALLS }, (_, index) => sendOne(index)))),
+  )
+  // A call that ended for less than its hold leaves something for a later one.
+  assert.ok(served.length >= AFFORDED)
+  assert.equal(requests() - requestsBefore, served.length, 'a refused call reached the upstream')
+  const spentNano = await spentBy(account)
+  assert.equal(spentNano, sum(served.map(chargedNano)), 'what the callers saw is what the ledger says')
+  assert.ok(spentNano <= budgetNano, `${spentNano} was spent of ${budgetNano}`)
+  const left = { balanceNano: budgetNano - spentNano, heldNano: 0n }
+  assert.deepEqual(await bookOf(mesh.database, account.id, livemode), left)
+}
+
+test('the same while calls end and free what they did not use', () => swarmInMotion({ routers: [mesh] }))
+
+test('the same for the first calls of a new router', async () => {
+  const cold = await startTestRouter({ on: shared })
+  await swarmInMotion({ routers: [cold] }).finally(() => cold.stop())
+})
+
+test('the same through two routers on one database', async () => {
+  const second = await startTestRouter({ on: shared })
+  await swarmInMotion({ routers: [mesh, second] }).finally(() => second.stop())
+})
+
+test('the same for live keys', async () => {
+  const upstream = await startSimulator()
+  const environment = { OPENAI_API_KEY: 'sk-simulated', MESH_OPENAI_BASE_URL: upstream.baseUrl('openai') }
+  const live = await startTestRouter({ on: shared, environment })
+  await swarmInMotion({ routers: [live], upstream, livemode: true }).finally(() => live.stop())
+  await upstream.close()
+})
+
+test('50 calls at once without max_tokens all run on 5 dollars', async () => {
+  for (const model of ['mesh/claude-sonnet-4.5', 'gpt-5-mini']) {
+    const account = await mesh.account({ creditUsd: '5.00' })
+    const calls = Array.from({ length: 50 }, (_, index) =>
+      send(mesh, account.key, chat('tokens=20,hold', { model, stream: index % 2 === 1 })),
+    )
+    // All of them hold at once: none of the answers ends before the last call is held or refused.
+    const settled = Promise.all(calls)
+    await until('all 50 are held', () => mesh.simulator.stats().held === 50).finally(() =>
+      mesh.simulator.release(),
+    )
+    for (const { status, text } of await settled) assert.equal(status, 200, text)
+  }
+})
+
+function sum(amounts: readonly bigint[]): bigint {
+  return amounts.reduce((total, amount) => total + amount, 0n)
+}

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { after, before, test } from 'node:test'
+import { promisify } from 'node:util'
+import { ADMIN_KEY, startTestRouter, type TestRouter } from './support/test-router.ts'
+
+const run = promisify(execFile)
+const ROOT = resolve(import.meta.dirname, '../../..')
+const WRITTEN_URL = 'http://localhost:8787'
+
+let router: TestRouter
+let folder: string
+
+before(async () => {
+  router = await startTestRouter()
+  folder = await mkdtemp(join(tmpdir(), 'mesh-readme-'))
+})
+after(async () => {
+  await router.stop()
+  await rm(folder, { recursive: true, force: true })
+})
+
+/** A snippet of the README by the mark above it, with this test's router in place of the written one. */
+async function snippet(mark: string): Promise<string> {
+  const readme = await readFile(join(ROOT, 'README.md'), 'utf8')
+  const found = new RegExp(`<!-- test: ${mark} -->\\n\`\`\`\\w+\\n([\\s\\S]*?)\`\`\``).exec(readme)
+  assert.ok(found?.[1], `the README has a snippet marked "${mark}"`)
+  assert.ok(found[1].includes(WRITTEN_URL), 'it names the default URL')
+  return found[1].replaceAll(WRITTEN_URL, router.url)
+}
+
+test('the OpenAI SDK snippet runs as it is written, with base URL and key changed', async () => {
+  const { key } = await router.account()
+  const file = join(folder, 'first-call.mjs')
+  await writeFile(file, await snippet('first call'))
+  await mkdir(join(folder, 'node_modules'))
+  await symlink(join(ROOT, 'node_modules/openai'), join(folder, 'node_modules/openai'))
+  const { stdout } = await run(process.execPath, [file], { env: { ...process.env, MESH_API_KEY: key } })
+  assert.match(stdout, /^Simulated answer from claude/)
+})
+
+test('the whole flow runs as it is written, to the receipt that verifies and the key that is refused', async () => {
+  const script = (await snippet('whole flow'))
+    // The database of this test is not the one of a default start; that command has a test of its own.
+    .replace(/\n# the books add up\n.*\n/, '\n')
+    .replaceAll('npm run --silent ops --', `"${process.execPath}" "${ROOT}/apps/router/src/ops.ts"`)
+  const { stdout } = await run('bash', ['-e', '-c', script], {
+    cwd: folder,
+    env: { ...process.env, MESH_ADMIN_KEY: ADMIN_KEY, INIT_CWD: folder },
+  })
+  assert.match(stdout, /"object":"chat\.completion"/)
+  assert.match(stdout, /"object":"request_event"/)
+  assert.match(stdout, /led_[a-z0-9]+,[^,]+,usage,-0\.\d{9},4\.\d{9},req_/)
+  assert.match(stdout, /^valid$/m)
+  assert.match(stdout, /"code":"key_revoked"/)
+})
