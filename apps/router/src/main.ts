@@ -32,7 +32,7 @@ async function main(): Promise<void> {
     return
   }
   const settings = readSettings(process.env, PROJECT_FOLDER, loadCatalog())
-  const log = createLog(settings.logLevel)
+  const log = createLog(settings.logLevel ?? (process.stderr.isTTY ? 'warn' : 'info'))
   const say = (text: string): void => {
     if (!quiet) process.stdout.write(`${text}\n`)
   }

@@ -17,7 +17,8 @@ export interface Settings {
   readonly signingKeyFile?: string
   readonly adminKey?: Sensitive<string>
   readonly publicUrl: string
-  readonly logLevel: LogLevel
+  /** Absent: `info`, or `warn` where a person looks at the lines. */
+  readonly logLevel?: LogLevel
   readonly policy: Policy
   /** Credentials by provider; a provider without one serves test keys only. */
   readonly credentials: ReadonlyMap<ProviderId, Sensitive<string>>
@@ -62,7 +63,7 @@ export const VARIABLES = [
   { name: 'MESH_SETTINGS', meaning: "A JSON file with the operator's policy; see docs/settings.md." },
   { name: 'HTTPS_PROXY', meaning: 'A proxy through which live providers are reached.' },
   { name: 'NO_PROXY', meaning: 'Hosts that are reached without the proxy.' },
-  { name: 'MESH_LOG_LEVEL', meaning: `One of ${LOG_LEVELS.join(', ')}.`, default: 'info' },
+  { name: 'MESH_LOG_LEVEL', meaning: `One of ${LOG_LEVELS.join(', ')}.`, default: 'info, and warn on a terminal' },
 ] as const satisfies readonly Variable[]
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -102,7 +103,7 @@ export function readSettings(environment: Environment, projectFolder: string, ca
     ...(httpsProxy === undefined
       ? {}
       : { proxy: { httpsProxy, noProxy: read('NO_PROXY') ?? read('no_proxy') ?? '' } }),
-    logLevel: readLogLevel(read('MESH_LOG_LEVEL')),
+    ...readLogLevel(read('MESH_LOG_LEVEL')),
     policy: readPolicy(read('MESH_SETTINGS'), projectFolder),
     credentials: readCredentials(read, catalog, warnings),
     baseUrls: readBaseUrls(read, catalog),
@@ -138,9 +139,10 @@ function readPort(text: string | undefined): number {
   throw new StartupError('PORT must be a whole number from 0 to 65535.')
 }
 
-function readLogLevel(text: string | undefined): LogLevel {
-  const level = LOG_LEVELS.find((known) => known === (text ?? 'info'))
-  if (level) return level
+function readLogLevel(text: string | undefined): { readonly logLevel?: LogLevel } {
+  if (text === undefined) return {}
+  const logLevel = LOG_LEVELS.find((known) => known === text)
+  if (logLevel) return { logLevel }
   throw new StartupError(`MESH_LOG_LEVEL must be one of ${LOG_LEVELS.join(', ')}.`)
 }
 

@@ -90,7 +90,20 @@ test('a grant is made once for an idempotency key, however often and at once it 
       headers: { 'idempotency-key': key },
     })
   const body = { amountUsd: '5.00', reason: 'welcome' }
-  const answers = await Promise.all(Array.from({ length: 5 }, () => ask(body, 'first')))
+  // The account's books are held until all five wait, so that none is done before another begins.
+  const holder = await mesh.database.connect()
+  await holder.query('begin')
+  await holder.query('select from balances where account_id = $1 for update', [accountId])
+  const asked = Array.from({ length: 5 }, () => ask(body, 'first'))
+  await until('all five wait', async () => {
+    const waiting = await holder.query(
+      "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+    )
+    return waiting.rowCount === 5
+  })
+  await holder.query('commit')
+  await holder.end()
+  const answers = await Promise.all(asked)
   for (const answer of answers) {
     assert.equal(answer.status, 201)
     assert.deepEqual(answer.body, answers[0]?.body)

@@ -3,15 +3,11 @@ import { after, before, test } from 'node:test'
 import { formatUsd } from '@mesh/catalog/money.ts'
 import { type Simulator, startSimulator } from '@mesh/simulator/server.ts'
 import type { AccountId } from '../src/ids.ts'
+import { setClock } from './support/books-fixture.ts'
 import { bookOf, chargedNano, chat, eventOf, holdsOf, nano, requestIdOf, send } from './support/calls.ts'
+import { SCOPES, setLimits } from './support/set-limits.ts'
 import { createTestDatabase, type TestDatabase } from './support/test-database.ts'
-import {
-  ADMIN_KEY,
-  type Answered,
-  startTestRouter,
-  type TestAccount,
-  type TestRouter,
-} from './support/test-router.ts'
+import { type Answered, startTestRouter, type TestAccount, type TestRouter } from './support/test-router.ts'
 import { until } from './support/until.ts'
 
 const CALLS = 200
@@ -25,6 +21,8 @@ let holdNano: bigint
 before(async () => {
   shared = await createTestDatabase()
   mesh = await startTestRouter({ on: shared })
+  // The books' clock stands, so that no day or month ends between two calls.
+  await setClock(mesh.database, '2031-03-15T12:00:00Z')
   const account = await mesh.account()
   const probe = await send(mesh, account.key, swarmBody(0))
   holdNano = nano((await eventOf(mesh, account.key, requestIdOf(probe))).cost.heldUsd)
@@ -37,19 +35,6 @@ after(async () => {
 /** Every second call is streamed. */
 function swarmBody(index: number, steering = ''): Record<string, unknown> {
   return chat(`tokens=${OUTPUT_TOKENS}${steering}`, { max_tokens: OUTPUT_TOKENS, stream: index % 2 === 1 })
-}
-
-const SCOPES = {
-  account: ({ id }: TestAccount) => `/v1/accounts/${id}/limits`,
-  project: ({ projectId }: TestAccount) => `/v1/projects/${projectId}`,
-  key: ({ keyId }: TestAccount) => `/v1/api-keys/${keyId}/limits`,
-} as const
-type Scope = keyof typeof SCOPES
-
-async function setLimits(scope: Scope, account: TestAccount, limits: object): Promise<void> {
-  const body = scope === 'project' ? { limits } : limits
-  const answer = await mesh.request('PATCH', SCOPES[scope](account), { key: ADMIN_KEY, body })
-  assert.equal(answer.status, 200, answer.text)
 }
 
 /** Looks at an account's book, again and again, while `work` runs: it never owes, nor promises what it has not. */
@@ -122,9 +107,9 @@ const BUDGETS = ['totalUsdLimit', 'dailyUsdLimit', 'monthlyUsdLimit'] as const
 
 for (const limit of BUDGETS) {
   test(`${CALLS} calls at once on a ${limit} for ${AFFORDED}, at each scope`, async () => {
-    for (const scope of ['account', 'project', 'key'] as const) {
+    for (const scope of SCOPES) {
       const account = await mesh.account()
-      await setLimits(scope, account, { [limit]: formatUsd(BigInt(AFFORDED) * holdNano) })
+      await setLimits(mesh, scope, account, { [limit]: formatUsd(BigInt(AFFORDED) * holdNano) })
       const { served, refused } = await watchingBook(account, () => swarmOnHold(account))
       assert.equal(served.length, AFFORDED, scope)
       for (const { json } of refused) {
