@@ -1,4 +1,5 @@
 import { admit } from './call/admit.ts'
+import { authenticate } from './call/authenticate.ts'
 import type { CallRequest } from './call/call-request.ts'
 import { createChatReply } from './call/chat-reply.ts'
 import { end, endWithError } from './call/end.ts'
@@ -14,7 +15,7 @@ import { asMeshError } from './http/error-answer.ts'
  * an error; after that the call is settled exactly once, whatever becomes of it.
  */
 export async function call(request: CallRequest, mesh: Mesh): Promise<void> {
-  const caller = await mesh.authenticator.authenticateForHold(request.secret())
+  const caller = await authenticate(request, mesh)
   using live = mesh.liveCalls.begin(request.id, caller, request.closed)
   const asked = await orReject(parse(request, caller, mesh), request, caller, mesh)
   const admitted = await orReject(admit(request, asked, caller, mesh), request, caller, mesh, asked)

@@ -224,6 +224,8 @@ export interface ErrorDetails {
   /** Structured facts that go out with the error. Never content. */
   readonly metadata?: Readonly<Record<string, unknown>>
   readonly retryAfterMs?: number
+  /** Headers that go out with the error, beyond those that every error has. */
+  readonly headers?: Readonly<Record<string, string>>
   /** Overrides the table where a retry could cost twice. */
   readonly retry?: boolean
   /** For the log only; its message may hold anything, so only its name and code are written. */
@@ -236,6 +238,7 @@ export class MeshError extends Error {
   readonly param: string | undefined
   readonly metadata: Readonly<Record<string, unknown>> | undefined
   readonly retryAfterMs: number | undefined
+  readonly headers: Readonly<Record<string, string>>
   readonly retry: boolean
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
@@ -245,6 +248,7 @@ export class MeshError extends Error {
     this.param = details.param
     this.metadata = details.metadata
     this.retryAfterMs = details.retryAfterMs
+    this.headers = details.headers ?? {}
     this.retry = details.retry ?? ERRORS[code].retry
   }
 

@@ -39,8 +39,9 @@ async function main(): Promise<void> {
   const tell = (text: string): void => void process.stderr.write(`${text}\n`)
   for (const warning of settings.warnings) tell(`Warning: ${warning}`)
   say('Starting MESH …')
-  const router = await startRouter({ settings, log, seams: systemSeams, notice: tell })
-  stopOnSignals(router, say)
+  const starting = startRouter({ settings, log, seams: systemSeams, notice: tell })
+  stopOnSignals(starting, say)
+  const router = await starting
   process.stdout.write(quiet ? `${jsonLine(router)}\n` : words(router))
 }
 
@@ -82,17 +83,21 @@ function words({ url, adminKeyFile, firstAccount }: Router): string {
   return lines.join('\n')
 }
 
-/** The first signal drains; the second does not wait. What a killed router held is released at the next start. */
-function stopOnSignals(router: Router, say: (text: string) => void): void {
+/**
+ * The first signal drains, also one that comes while the router starts; the second does not wait. What a killed
+ * router held is released at the next start.
+ */
+function stopOnSignals(starting: Promise<Router>, say: (text: string) => void): void {
   let stopping = false
   const onSignal = (): void => {
     if (stopping) process.exit(1)
     stopping = true
     say('Stopping: running calls may end. Ctrl-C again stops at once.')
-    router.stop().then(
-      () => process.exit(0),
-      () => process.exit(1),
-    )
+    starting
+      .then((router) => router.stop())
+      .then(() => process.exit(0))
+      // A start that failed has said so by then.
+      .catch(() => process.exit(1))
   }
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)

@@ -51,6 +51,8 @@ export interface RouterOptions {
 const POOL_SIZE = 10
 const STATEMENT_TIMEOUT_MS = 10_000
 const CACHED_KEYS_MAX = 10_000
+/** How long the last bytes of answers may take to leave, once every call has ended. */
+const LAST_BYTES_MS = 5_000
 
 /** Makes everything that a router is made of, in the order in which the parts need each other, and listens. */
 export async function startRouter(options: RouterOptions): Promise<Router> {
@@ -124,6 +126,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
         catalog,
         sellPrices: prices.sell,
         protocolBuilt: (name) => protocolFor(name) !== undefined,
+        takesParameter: (endpoint, name) => protocolFor(endpoint.protocol)?.takes(endpoint, name) ?? false,
         credentials: providersWithCredentials(settings),
         enabledProviders: new Set(catalog.providers.map(({ id }) => id)),
       },
@@ -144,13 +147,15 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
 
     const server = createServer({ bounds: DEFAULT_HTTP_BOUNDS, log, seams })
     registerRoutes(server, { mesh, database, signingKey })
+    closers.push(() => server.close())
+    const url = await listen(server.listen({ port: settings.port, host: settings.host }), settings, () =>
+      server.server.address(),
+    )
+    // Last of all: its key is shown once, so a start that fails must not have made it.
     const firstAccount =
       storage.isEmbedded && isLoopback(settings.host)
         ? await makeFirstAccount(database, operator, seams, settings.policy)
         : undefined
-    const url = await listen(server.listen({ port: settings.port, host: settings.host }), settings, () =>
-      server.server.address(),
-    )
     log.info('router started', { routerId })
 
     return {
@@ -160,7 +165,10 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
       async stop() {
         const closed = server.close()
         if (!(await liveCalls.drained(settings.policy.shutdown.drainMs))) liveCalls.abortAll()
+        // A connection on which nothing was ever asked stays open for as long as its client likes.
+        const impatience = setTimeout(() => server.server.closeAllConnections(), LAST_BYTES_MS)
         await closed
+        clearTimeout(impatience)
         await books.drain()
         await stopAll()
         log.info('router stopped', { routerId })

@@ -91,18 +91,10 @@ test('a grant is made once for an idempotency key, however often and at once it 
     })
   const body = { amountUsd: '5.00', reason: 'welcome' }
   // The account's books are held until all five wait, so that none is done before another begins.
-  const holder = await mesh.database.connect()
-  await holder.query('begin')
-  await holder.query('select from balances where account_id = $1 for update', [accountId])
+  const release = await holdRow('select from balances where account_id = $1 for update', accountId)
   const asked = Array.from({ length: 5 }, () => ask(body, 'first'))
-  await until('all five wait', async () => {
-    const waiting = await holder.query(
-      "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-    )
-    return waiting.rowCount === 5
-  })
-  await holder.query('commit')
-  await holder.end()
+  await until('all five wait', async () => (await waitingForLocks()) === 5)
+  await release()
   const answers = await Promise.all(asked)
   for (const answer of answers) {
     assert.equal(answer.status, 201)
@@ -136,6 +128,18 @@ test('a grant is made once for an idempotency key, however often and at once it 
     body,
   })
   assert.equal(nobody.status, 404)
+})
+
+test('a key that was revoked while its request waited changes nothing', async () => {
+  const key = await mesh.createKey()
+  const release = await holdRow('select from accounts where id = $1 for update', key.accountId)
+  const revoked = mesh.request('DELETE', `/v1/api-keys/${key.id}`, { key: mesh.operatorKey })
+  await until('the revocation waits', async () => (await waitingForLocks()) === 1)
+  const made = mesh.request('POST', '/v1/api-keys', { key: key.secret, body: { name: 'too late' } })
+  await until('the request of the key waits', async () => (await waitingForLocks()) === 2)
+  await release()
+  assert.equal((await revoked).status, 200)
+  assert.equal((await made).body.error.code, 'key_revoked')
 })
 
 test('deleting a project revokes its keys and the keys that these made', async () => {
@@ -208,7 +212,7 @@ test('the first operator key is made once and kept private; a configured one rep
 })
 
 test('what a router remembers of a key is gone as soon as any router changes it', async () => {
-  const { id, secret } = await mesh.createKey()
+  const { id, secret, accountId } = await mesh.createKey()
   const presented = new Sensitive(secret)
   const before = await mesh.authenticator.authenticateForHold(presented)
   assert.equal(await mesh.authenticator.authenticateForHold(presented), before)
@@ -234,12 +238,33 @@ test('what a router remembers of a key is gone as soon as any router changes it'
       )
     })
     assert.equal(aborted.length, 0)
-    await mesh.request('DELETE', `/v1/api-keys/${id}`, { key: mesh.operatorKey })
+    const { body: successor } = await mesh.request('POST', `/v1/api-keys/${id}/rotate`, {
+      key: mesh.operatorKey,
+    })
     await until('the calls of the key are cut', () => aborted.includes(id), 1_000)
     await assert.rejects(mesh.authenticator.authenticateForHold(presented), { code: 'key_revoked' })
+    await mesh.request('DELETE', `/v1/api-keys/${successor.id}`, { key: mesh.operatorKey })
+    await until('the calls of its successor are cut', () => aborted.includes(successor.id), 1_000)
+    const other = await mesh.createKey({ accountId })
+    await mesh.request('PATCH', `/v1/accounts/${accountId}`, {
+      key: mesh.operatorKey,
+      body: { status: 'closed' },
+    })
+    await until('the calls of the closed account are cut', () => aborted.includes(other.id), 1_000)
   } finally {
     await listener.close()
   }
+})
+
+test('nobody is refused from memory: what stood against a key may have been lifted', async () => {
+  const { id, secret } = await mesh.createKey({ limits: { expiresAt: '2020-01-01T00:00:00Z' } })
+  const presented = new Sensitive(secret)
+  await assert.rejects(mesh.authenticator.authenticateForHold(presented), { code: 'key_expired' })
+  await mesh.request('PATCH', `/v1/api-keys/${id}/limits`, {
+    key: mesh.operatorKey,
+    body: { expiresAt: null },
+  })
+  assert.equal((await mesh.authenticator.authenticateForHold(presented)).key.id, id)
 })
 
 test('a router that lost its connection forgets everything and checks its running calls', async () => {
@@ -322,3 +347,21 @@ test('what a key has used is counted in the windows that run now', async () => {
   assert.equal(openRouter.body.data.limit_remaining, 0)
   assert.equal(openRouter.body.data.limit_reset, 'monthly')
 })
+
+/** Holds the lock of a row until what it answers with is called. */
+async function holdRow(statement: string, id: string): Promise<() => Promise<void>> {
+  const holder = await mesh.database.connect()
+  await holder.query('begin')
+  await holder.query(statement, [id])
+  return async () => {
+    await holder.query('commit')
+    await holder.end()
+  }
+}
+
+async function waitingForLocks(): Promise<number | null> {
+  const { rowCount } = await mesh.database.pool.query(
+    "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+  )
+  return rowCount
+}

@@ -36,6 +36,10 @@ function addRoutes(server: Server): void {
     })
     done()
   })
+  server.get('/v1/streams', (_request, reply) => {
+    reply.hijack()
+    reply.raw.write('the beginning')
+  })
   server.get('/v1/fails/unexpectedly', () => {
     throw new TypeError('a message that holds CANARY_77')
   })
@@ -288,6 +292,19 @@ test('a connection survives a body that was refused', async () => {
   )
   assert.match(received, /^HTTP\/1\.1 413 /)
   assert.match(received, /HTTP\/1\.1 200 [\s\S]*\{"read":\{\}\}$/)
+})
+
+test('no error is written into the middle of an answer', async () => {
+  const socket = connect(Number(new URL(mesh.url).port), '127.0.0.1')
+  let received = ''
+  socket.on('data', (chunk) => {
+    received += chunk.toString('latin1')
+  })
+  socket.write('GET /v1/streams HTTP/1.1\r\nHost: mesh\r\n\r\n')
+  await until('the answer has begun', () => received.includes('the beginning'))
+  socket.write('NONSENSE\r\n\r\n')
+  await once(socket, 'close')
+  assert.equal(received.split('HTTP/1.1').length, 2)
 })
 
 test('a server that closes refuses what still comes on open connections', async () => {

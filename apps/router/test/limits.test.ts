@@ -3,7 +3,13 @@ import { after, before, test } from 'node:test'
 import { setClock } from './support/books-fixture.ts'
 import { chat, eventOf, requestIdOf, send } from './support/calls.ts'
 import { SCOPES, setLimits } from './support/set-limits.ts'
-import { type Answered, startTestRouter, type TestAccount, type TestRouter } from './support/test-router.ts'
+import {
+  ADMIN_KEY,
+  type Answered,
+  startTestRouter,
+  type TestAccount,
+  type TestRouter,
+} from './support/test-router.ts'
 import { until } from './support/until.ts'
 
 let mesh: TestRouter
@@ -55,6 +61,20 @@ for (const { limit, value, status, code } of BLOCKS) {
     }
   })
 }
+
+test('the scope chat is taken, and given back, for the very next request', async () => {
+  const account = await mesh.account()
+  const setScopes = (scopes: readonly string[]) =>
+    mesh.request('PATCH', `/v1/api-keys/${account.keyId}`, { key: ADMIN_KEY, body: { scopes } })
+  assert.equal((await send(mesh, account.key, chat())).status, 200)
+  const { requests } = mesh.simulator.stats()
+  await setScopes(['usage'])
+  const refused = await send(mesh, account.key, chat())
+  assert.deepEqual([refused.status, refused.json.error.code], [403, 'insufficient_scope'])
+  assert.equal(mesh.simulator.stats().requests, requests)
+  await setScopes(['chat'])
+  assert.equal((await send(mesh, account.key, chat())).status, 200)
+})
 
 function headersOf({ headers }: Answered, names: readonly string[]): (string | null)[] {
   return names.map((name) => headers.get(name))

@@ -434,7 +434,12 @@ for (const { name, OpenAI, zodResponseFormat } of SDKS) {
         404,
         'model_not_found',
       ],
-      [connect(limited.key).chat.completions.create(ask), OpenAI.RateLimitError, 429, 'rate_limit_exceeded'],
+      [
+        () => connect(limited.key).chat.completions.create(ask),
+        OpenAI.RateLimitError,
+        429,
+        'rate_limit_exceeded',
+      ],
       [
         () => connect().chat.completions.create({ ...ask, temperature: 9 }),
         OpenAI.BadRequestError,
@@ -487,24 +492,28 @@ for (const { name, OpenAI, zodResponseFormat } of SDKS) {
   })
 
   test(`${name}: retries as x-should-retry says`, async () => {
-    const payer = await router.account({ creditUsd: '10.00' })
-    const poor = await router.account({ creditUsd: '0' })
-    const retrying = (apiKey: string) => new OpenAI({ baseURL: router.baseUrl, apiKey, maxRetries: 1 })
-    const ask = { model: GPT, messages: HELLO, metadata: { mesh_simulate: 'server_error' } }
-    await assert.rejects(retrying(payer.key).chat.completions.create(ask))
-    await assert.rejects(retrying(poor.key).chat.completions.create(ask))
-    for (const [{ key }, tries] of [
-      [payer, 2],
-      [poor, 1],
-    ] as const) {
-      // A refusal's event is written beside the answer, so it may come a moment later.
-      await until('every try has its event', async () => {
-        const { json } = await router.request('GET', '/v1/logs', { key })
-        return json.data.length >= tries
-      })
-      const { json } = await router.request('GET', '/v1/logs', { key })
-      assert.equal(json.data.length, tries)
+    const ask = { model: GPT, messages: HELLO }
+    let tries = 0
+    const retrying = new OpenAI({
+      baseURL: router.baseUrl,
+      apiKey: account.key,
+      maxRetries: 1,
+      fetch: (url, init) => {
+        tries += 1
+        return fetch(url, init)
+      },
+    })
+    const triesOf = async (code: string, answer: () => Promise<unknown>): Promise<number> => {
+      tries = 0
+      await assert.rejects(answer, { code })
+      return tries
     }
+    const failing = { ...ask, metadata: { mesh_simulate: 'server_error' } }
+    assert.equal(await triesOf('provider_error', () => retrying.chat.completions.create(failing)), 2)
+    // Clients retry any 409 that does not forbid it; a billed call must not be sent again.
+    const once = { headers: { 'Idempotency-Key': `once-${name.replace(' ', '-')}` } }
+    await retrying.chat.completions.create(ask, once)
+    assert.equal(await triesOf('idempotency_replay', () => retrying.chat.completions.create(ask, once)), 1)
   })
 
   test(`${name}: a stream that its reader leaves is stopped, and paid as far as it went`, async () => {

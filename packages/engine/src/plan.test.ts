@@ -64,6 +64,7 @@ function planInput({ endpoints, input = {}, snapshot = {} }: World): PlanInput {
       catalog: { version: '1', providers: [], models },
       sellPrices: new Map(endpoints.map(({ id, prices }) => [id, prices])),
       protocolBuilt: (name) => name === 'openai_chat',
+      takesParameter: ({ supportedParameters }, name) => supportedParameters.includes(name),
       credentials: new Set(PROVIDERS),
       enabledProviders: new Set(PROVIDERS),
       ...snapshot,
@@ -168,6 +169,13 @@ test('a floor above what any call in the clear reaches removes even an endpoint 
     plan(planInput({ endpoints: [kept], input: { policy: { livemode: true, minimumPrivacyClass } } }))
   assert.equal(floor('protected').candidates.length, 1)
   assert.equal(floor('private_gateway').candidates.length, 0)
+})
+
+test('a parameter that a provider takes without its catalogue entry listing it is no reason to leave it out', () => {
+  const input = { ...routeWith({ requireParameters: true }), ...shapeWith({ parameters: ['seed'] }) }
+  const taking = { takesParameter: (_: Endpoint, name: string) => name === 'seed' }
+  assert.equal(plan(planInput({ endpoints: [PLAIN], input })).candidates.length, 0)
+  assert.equal(plan(planInput({ endpoints: [PLAIN], input, snapshot: taking })).candidates.length, 1)
 })
 
 test('an emulated parameter is as good as a supported one', () => {

@@ -61,6 +61,8 @@ export interface PlanSnapshot {
   readonly catalog: Catalog
   readonly sellPrices: ReadonlyMap<EndpointId, PriceSchedule>
   readonly protocolBuilt: (name: ProtocolName) => boolean
+  /** Whether an endpoint is sent a parameter rather than it being dropped (`Protocol.takes`). */
+  readonly takesParameter: (endpoint: Endpoint, parameter: string) => boolean
   /** Providers that have a credential for live calls. Test calls need none: the simulators have their own. */
   readonly credentials: ReadonlySet<ProviderId>
   readonly enabledProviders: ReadonlySet<ProviderId>
@@ -178,10 +180,10 @@ function lacksModality({ endpoint }: Candidate, { shape }: PlanInput): boolean {
   )
 }
 
-function lacksParameters({ endpoint }: Candidate, { shape, route }: PlanInput): boolean {
+function lacksParameters({ endpoint }: Candidate, { shape, route, snapshot }: PlanInput): boolean {
   if (!route.requireParameters) return false
   return shape.parameters.some(
-    (name) => !endpoint.supportedParameters.includes(name) && !endpoint.emulatedParameters.includes(name),
+    (name) => !endpoint.emulatedParameters.includes(name) && !snapshot.takesParameter(endpoint, name),
   )
 }
 

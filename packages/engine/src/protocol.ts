@@ -9,6 +9,11 @@ import type { StreamEvent } from './stream-event.ts'
  */
 export interface Protocol {
   encode(ask: Ask, endpoint: Endpoint, options: EncodeOptions): EncodedRequest
+  /**
+   * Whether an endpoint is sent a parameter, by its name in the catalogue's vocabulary or its OpenAI name, rather than
+   * `encode` dropping it.
+   */
+  takes(endpoint: Endpoint, parameter: string): boolean
   /** A fresh decoder for one answer. */
   decoder(stream: boolean): Decoder
   /** Reads a non-2xx answer. `body` is at most `classifiedBytesMax` long and is never passed on. */

@@ -6,6 +6,7 @@ import type { Database } from '../storage/database.ts'
 import { type Caller, type KeyState, readKeyState } from './caller.ts'
 import { hashSecret, parseSecret } from './key-secret.ts'
 import { findOperator } from './operator-keys.ts'
+import { type ReadKey, RememberedKeys } from './remembered-keys.ts'
 
 export interface AuthenticatorOptions {
   readonly database: Pick<Database, 'query'>
@@ -23,7 +24,8 @@ export interface Authenticator {
   authenticate(secret: Sensitive<string>): Promise<Caller>
   /**
    * From memory where the key is known. Only for what takes a hold next: the hold refuses a policy version that is
-   * no longer the account's as `stale`, upon which the caller evicts the account and authenticates again.
+   * no longer the account's as `stale`, upon which the caller evicts the account and authenticates again. Nobody is
+   * refused from memory: what stood against a key may have been lifted since.
    */
   authenticateForHold(secret: Sensitive<string>): Promise<Caller>
   evict(accountId: AccountId): void
@@ -32,46 +34,15 @@ export interface Authenticator {
   stoppedAmong(keyIds: readonly KeyId[]): Promise<KeyId[]>
 }
 
-interface Remembered {
-  readonly state: KeyState
-  readonly readAtMs: number
-}
-
-/** Unknown secrets are not remembered: a key that did not exist a moment ago must work as soon as it is made. */
+/** Builds the authenticator over the database. */
 export function createAuthenticator({ database, seams, cachedKeysMax }: AuthenticatorOptions): Authenticator {
-  const remembered = new Map<string, Remembered>()
-  const reading = new Map<string, Promise<Remembered>>()
-  // Counts evictions: what was read before one must not be remembered after it.
-  let evictions = 0
+  const remembered = new RememberedKeys(cachedKeysMax)
 
-  const read = async (secret: string): Promise<Remembered> => {
+  const read = async (secret: string): Promise<ReadKey> => {
     const readAtMs = seams.monotonic()
     const state = await readKeyState(database.query, { secretSha256: hashSecret(secret) })
     if (!state) throw unknownKey()
     return { state, readAtMs }
-  }
-
-  const readOnce = (secret: string, hash: string): Promise<Remembered> => {
-    const running = reading.get(hash)
-    if (running) return running
-    const before = evictions
-    const started = read(secret)
-      .then((found) => {
-        if (evictions === before) remember(hash, found)
-        return found
-      })
-      .finally(() => {
-        if (reading.get(hash) === started) reading.delete(hash)
-      })
-    reading.set(hash, started)
-    return started
-  }
-
-  const remember = (hash: string, found: Remembered): void => {
-    remembered.set(hash, found)
-    if (remembered.size <= cachedKeysMax) return
-    const [oldest] = remembered.keys()
-    if (oldest !== undefined) remembered.delete(oldest)
   }
 
   return {
@@ -83,28 +54,13 @@ export function createAuthenticator({ database, seams, cachedKeysMax }: Authenti
     async authenticateForHold(secret) {
       const hash = hashSecret(secret.reveal()).toString('latin1')
       const known = remembered.get(hash)
-      if (known) {
-        // Moves it to the young end of the map.
-        remembered.delete(hash)
-        remembered.set(hash, known)
-      } else {
-        await requireKeySecret(secret, database)
-      }
-      const { state, readAtMs } = known ?? (await readOnce(secret.reveal(), hash))
+      if (known && !refusalOf(known.state, seams.monotonic() - known.readAtMs)) return known.state.caller
+      if (!known) await requireKeySecret(secret, database)
+      const { state, readAtMs } = await remembered.readOnce(hash, () => read(secret.reveal()))
       return usableCaller(state, seams.monotonic() - readAtMs)
     },
-    evict(accountId) {
-      evictions++
-      reading.clear()
-      for (const [hash, { state }] of remembered) {
-        if (state.caller.account.id === accountId) remembered.delete(hash)
-      }
-    },
-    evictAll() {
-      evictions++
-      reading.clear()
-      remembered.clear()
-    },
+    evict: (accountId) => remembered.evict(accountId),
+    evictAll: () => remembered.evictAll(),
     async stoppedAmong(keyIds) {
       if (keyIds.length === 0) return []
       const counting = await database.query
@@ -167,22 +123,28 @@ async function requireKeySecret(secret: Sensitive<string>, database: Pick<Databa
  * @throws MeshError `key_revoked`, `key_expired` or `account_suspended`.
  */
 export function usableCaller(state: KeyState, ageMs: number): Caller {
-  const { caller } = state
+  const refusal = refusalOf(state, ageMs)
+  if (refusal) throw refusal
+  return state.caller
+}
+
+function refusalOf(state: KeyState, ageMs: number): MeshError | undefined {
+  const { status } = state.caller.account
   if (state.revoked) {
-    throw new MeshError('key_revoked', 'This key was revoked. Use another key.')
+    return new MeshError('key_revoked', 'This key was revoked. Use another key.')
   }
   if (state.graceMs !== undefined && state.graceMs <= ageMs) {
-    throw new MeshError('key_revoked', 'This key was replaced by its successor. Use that one.', {
+    return new MeshError('key_revoked', 'This key was replaced by its successor. Use that one.', {
       ...(state.successorId === undefined ? {} : { metadata: { successorId: state.successorId } }),
     })
   }
   if (state.expiryMs !== undefined && state.expiryMs <= ageMs) {
-    throw new MeshError('key_expired', 'This key has expired. Make a new one, or have its expiresAt moved.')
+    return new MeshError('key_expired', 'This key has expired. Make a new one, or have its expiresAt moved.')
   }
-  if (caller.account.status !== 'active') {
-    throw new MeshError('account_suspended', `This account is ${caller.account.status}. Ask the operator.`)
+  if (status !== 'active') {
+    return new MeshError('account_suspended', `This account is ${status}. Ask the operator.`)
   }
-  return caller
+  return undefined
 }
 
 function unknownKey(): MeshError {

@@ -37,7 +37,7 @@ export async function listenForPolicy(options: PolicyListenerOptions): Promise<P
       try {
         await listenOnce(options, onListening, closing.signal)
       } catch (error) {
-        options.log.warn('policy notices are interrupted', describeError(error))
+        if (!closing.signal.aborted) options.log.warn('policy notices are interrupted', describeError(error))
       }
       await pause(options.reconnectMs ?? RECONNECT_MS, closing.signal)
     }
@@ -51,16 +51,16 @@ export async function listenForPolicy(options: PolicyListenerOptions): Promise<P
   }
 }
 
-/** Listens until the connection is lost or the listener closes. */
+/** Listens until the connection is lost or the listener closes; it always ends by rejecting. */
 async function listenOnce(
   options: PolicyListenerOptions,
   onListening: () => void,
   closing: AbortSignal,
 ): Promise<void> {
   const client = await options.database.connect()
-  const { promise: lost, resolve: lose, reject: fail } = Promise.withResolvers<void>()
-  const onClosing = (): void => lose()
-  client.once('end', lose)
+  const { promise: lost, reject: fail } = Promise.withResolvers<never>()
+  const onClosing = (): void => fail(new Error('the listener closes'))
+  client.once('end', () => fail(new Error('the connection ended')))
   closing.addEventListener('abort', onClosing)
   client.on('notification', ({ payload }) => {
     const notice = readNotice(payload ?? '')
@@ -75,10 +75,8 @@ async function listenOnce(
   const heartbeatMs = options.heartbeatMs ?? HEARTBEAT_MS
   const heartbeat = setInterval(() => void beat(client, heartbeatMs).catch(fail), heartbeatMs)
   try {
-    await client.query(`listen ${POLICY_CHANNEL}`)
-    await catchUp(options)
-    onListening()
-    await lost
+    const began = client.query(`listen ${POLICY_CHANNEL}`).then(() => catchUp(options))
+    await Promise.all([began.then(onListening), lost])
   } finally {
     clearInterval(heartbeat)
     closing.removeEventListener('abort', onClosing)

@@ -111,6 +111,7 @@ function refusal(decision: HoldRefused): MeshError {
   }
   const details = {
     metadata: amounts,
+    ...(decision.rates ? { headers: rateLimitHeaders(decision.rates) } : {}),
     ...(decision.retryAfterMs === undefined ? {} : { retryAfterMs: decision.retryAfterMs }),
   }
   switch (decision.reason) {

@@ -29,6 +29,7 @@ export function errorAnswer(error: MeshError, requestId: string): ErrorAnswer {
     headers: {
       'content-type': 'application/json; charset=utf-8',
       'x-request-id': requestId,
+      ...shown.headers,
       ...retryHeaders(shown),
     },
     body: JSON.stringify(shown.toBody()),

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
 import cors from '@fastify/cors'
 import {
   type FastifyBaseLogger,
@@ -95,6 +95,7 @@ export function createServer(options: ServerOptions): Server {
 
   server.server.maxConnections = bounds.connectionsMax
   trackAnswers(server.server)
+  endConnectionsOnceClosing(server.server)
   // Node would answer an unknown Expect header by itself; MESH answers the request as if it were not there.
   server.server.on('checkExpectation', (request, response) => server.routing(request, response))
   server.setValidatorCompiler(zodValidatorCompiler)
@@ -104,6 +105,15 @@ export function createServer(options: ServerOptions): Server {
   server.setErrorHandler((error, request, reply) => answerError(error, request, reply, log))
   server.setNotFoundHandler(unknownRoute(server))
   return server
+}
+
+/** Node ends idle connections when it stops to listen, once: those that are idle later would be waited for. */
+function endConnectionsOnceClosing(server: HttpServer): void {
+  server.on('request', (_request, response) => {
+    response.once('close', () => {
+      if (!server.listening) server.closeIdleConnections()
+    })
+  })
 }
 
 function addEntryHooks(server: Server): void {

@@ -56,13 +56,13 @@ export async function postHolds(
   return (await client.query<DecisionRow>(statement)).rows
 }
 
-function askingRow(asking: Asking): object {
-  return asking.kind === 'hold' ? holdRow(asking.request) : extensionRow(asking.request)
+function askingRow(asking: Asking, index: number): object {
+  const columns = asking.kind === 'hold' ? holdColumns(asking.request) : extensionColumns(asking.request)
+  return { place: index + 1, kind: asking.kind, ...columns }
 }
 
-function holdRow(request: HoldRequest): object {
+function holdColumns(request: HoldRequest): object {
   return {
-    kind: 'hold',
     ...payerColumns(request.callId, request.payer),
     policy_version: request.payer.policyVersion.toString(),
     input_nano: request.inputNano.toString(),
@@ -79,9 +79,8 @@ function holdRow(request: HoldRequest): object {
 }
 
 /** An extension is a call whose input and first output tokens are held already. */
-function extensionRow(request: ExtendRequest): object {
+function extensionColumns(request: ExtendRequest): object {
   return {
-    kind: 'extend',
     ...payerColumns(request.callId, request.payer),
     input_nano: '0',
     input_tokens: 0,

@@ -52,10 +52,10 @@ export function isPossible(settlement: Settlement): boolean {
   )
 }
 
-function settlementRow({ settlement, withdraws }: Settling, place: number): object {
+function settlementRow({ settlement, withdraws }: Settling, index: number): object {
   const { callId, payer, event, receipt } = settlement
   return {
-    place,
+    place: index + 1,
     ...payerColumns(callId, payer),
     held_nano: settlement.heldNano.toString(),
     held_tokens: settlement.heldTokens,

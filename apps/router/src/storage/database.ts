@@ -62,6 +62,7 @@ export function openDatabase(connection: ConnectionOptions, options: DatabaseOpt
   // listener of its own would end the process instead.
   pool.on('connect', (client) => client.on('error', () => undefined))
   const query = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: reportingPool(pool) }) })
+  let closed: Promise<void> | undefined
   return {
     query,
     pool,
@@ -72,7 +73,11 @@ export function openDatabase(connection: ConnectionOptions, options: DatabaseOpt
       await client.connect().catch(rethrow)
       return client
     },
-    close: () => query.destroy(),
+    // Not by way of Kysely: it leaves a pool alone that it was never asked to use itself.
+    async close() {
+      closed ??= pool.end()
+      await closed
+    },
   }
 }
 

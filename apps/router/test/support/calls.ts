@@ -7,7 +7,7 @@ import type { Answered, TestAccount, TestRouter } from './test-router.ts'
 import { until } from './until.ts'
 
 /** A cheap model that cannot think, so that its output is exactly as many tokens as the simulator is told. */
-export const MODEL = 'mesh/gpt-4o-mini'
+const MODEL = 'mesh/gpt-4o-mini'
 
 type Body = Readonly<Record<string, unknown>>
 

@@ -35,7 +35,7 @@ export interface ReplayServer {
   /** What stands in for the provider's own base URL, as in `MESH_OPENAI_BASE_URL`. */
   baseUrl(provider: 'openai' | 'anthropic'): string
   readonly received: readonly ReceivedRequest[]
-  /** The next request to this exchange's path gets its answer, whatever the request says. */
+  /** The next request to this exchange's path gets its answer, whatever the request says; the last one named counts. */
   answerNextWith(name: string): void
   close(): Promise<void>
 }
@@ -93,7 +93,7 @@ function bytesOf(response: Body): Buffer {
  */
 export async function startReplayServer(options: ReplayOptions): Promise<ReplayServer> {
   const received: ReceivedRequest[] = []
-  const next = new Map<string, RecordedExchange[]>()
+  const next = new Map<string, RecordedExchange>()
   const server = createServer((request, response) => {
     serve(request, response).catch(() => response.destroy())
   })
@@ -101,7 +101,8 @@ export async function startReplayServer(options: ReplayOptions): Promise<ReplayS
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = pathname(request.url ?? '')
     const json = await readBody(request)
-    const exchange = next.get(path)?.shift() ?? findExchange(options.exchanges, path, json)
+    const exchange = next.get(path) ?? findExchange(options.exchanges, path, json)
+    next.delete(path)
     received.push({
       path,
       headers: request.headers,
@@ -130,7 +131,7 @@ export async function startReplayServer(options: ReplayOptions): Promise<ReplayS
     answerNextWith: (name) => {
       const exchange = options.exchanges.find((candidate) => candidate.name === name)
       if (exchange === undefined) throw new Error(`no recorded exchange is called ${name}`)
-      next.set(exchange.path, [...(next.get(exchange.path) ?? []), exchange])
+      next.set(exchange.path, exchange)
     },
     close: () =>
       new Promise((closed) => {

@@ -139,12 +139,15 @@ export async function newRouterHome(t: TestContext): Promise<RouterHome> {
       return await child.ended
     },
     startOnTerminal() {
-      const command = [process.execPath, MAIN].map((word) => `'${word}'`).join(' ')
+      const command = `exec '${process.execPath}' '${MAIN}'`
       const words =
         process.platform === 'darwin'
           ? ['-q', '/dev/null', process.execPath, MAIN]
           : ['-qefc', command, '/dev/null']
       const child = spawnCaptured('script', words, { cwd: scratch, env: environmentOf({}) })
+      // When the terminal goes, what runs on it gets the signal to hang up.
+      guard.watch(child.process.pid)
+      void child.ended.then(() => guard.watch(undefined))
       return {
         screen: () => child.said.stdout,
         ended: child.ended,

@@ -45,6 +45,18 @@ export function encodeMessages(ask: Ask, endpoint: Endpoint, options: EncodeOpti
   }
 }
 
+/** Beside what the catalogue lists, `top_k` goes where temperature does, and parallel calls where tools do. */
+export function messagesTake({ supportedParameters }: Endpoint, parameter: string): boolean {
+  switch (parameter) {
+    case 'top_k':
+      return supportedParameters.includes('temperature')
+    case 'parallel_tool_calls':
+      return supportedParameters.includes('tools')
+    default:
+      return supportedParameters.includes(parameter)
+  }
+}
+
 /** Names what has no counterpart here at all. */
 function dropForeign(ask: Ask, dropped: Set<string>): void {
   if (ask.choices !== 1) dropped.add('n')

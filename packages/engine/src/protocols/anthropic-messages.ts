@@ -1,7 +1,7 @@
 import type { Protocol } from '../protocol.ts'
 import { classifyAnswer } from '../upstream-failure.ts'
 import { messagesDecoder } from './anthropic-messages-decode.ts'
-import { encodeMessages } from './anthropic-messages-encode.ts'
+import { encodeMessages, messagesTake } from './anthropic-messages-encode.ts'
 
 /**
  * Anthropic's messages. https://platform.claude.com/docs/en/api/messages
@@ -11,6 +11,7 @@ import { encodeMessages } from './anthropic-messages-encode.ts'
  */
 export const anthropicMessages: Protocol = {
   encode: encodeMessages,
+  takes: messagesTake,
   decoder: messagesDecoder,
   classify: classifyAnswer,
 }

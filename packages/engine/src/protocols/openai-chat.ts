@@ -1,4 +1,5 @@
 import type { Protocol } from '../protocol.ts'
+import { chatQuirksOf, takes } from '../quirks.ts'
 import { classifyAnswer } from '../upstream-failure.ts'
 import { chatDecoder } from './openai-chat-decode.ts'
 import { encodeChat } from './openai-chat-encode.ts'
@@ -11,6 +12,7 @@ import { encodeChat } from './openai-chat-encode.ts'
  */
 export const openaiChat: Protocol = {
   encode: encodeChat,
+  takes: (endpoint, parameter) => takes(chatQuirksOf(endpoint), endpoint, parameter),
   decoder: chatDecoder,
   classify: classifyAnswer,
 }

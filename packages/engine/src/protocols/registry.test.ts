@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { loadCatalog } from '@mesh/catalog/load.ts'
+import { testAsk } from '../../test/endpoints.ts'
+import type { Ask } from '../ask.ts'
 import { anthropicMessages } from './anthropic-messages.ts'
 import { openaiChat } from './openai-chat.ts'
 import { protocolFor } from './registry.ts'
@@ -9,4 +12,48 @@ test('the protocols that are built are found by their catalogue names, the other
   assert.equal(protocolFor('anthropic_messages'), anthropicMessages)
   assert.equal(protocolFor('gemini'), undefined)
   assert.equal(protocolFor('azure_openai'), undefined)
+})
+
+const TOOLS: Ask['tools'] = [{ name: 'look' }]
+/** An ask for each parameter of which a protocol can say that it takes it. */
+const ASKS: Readonly<Record<string, Partial<Ask>>> = {
+  temperature: { temperature: 0.5 },
+  top_p: { topP: 0.5 },
+  top_k: { topK: 5 },
+  stop: { stop: ['end'] },
+  n: { choices: 2 },
+  tools: { tools: TOOLS },
+  tool_choice: { tools: TOOLS, toolChoice: 'required' },
+  parallel_tool_calls: { tools: TOOLS, parallelToolCalls: false },
+  reasoning: { reasoning: { effort: 'medium' } },
+  seed: { extras: { seed: 7 } },
+  logit_bias: { extras: { logit_bias: { '5': 1 } } },
+  logprobs: { extras: { logprobs: true } },
+  frequency_penalty: { extras: { frequency_penalty: 1 } },
+  repetition_penalty: { extras: { repetition_penalty: 1 } },
+  min_p: { extras: { min_p: 0.1 } },
+  top_a: { extras: { top_a: 0.1 } },
+  verbosity: { extras: { verbosity: 'low' } },
+  prompt_cache_key: { extras: { prompt_cache_key: 'key' } },
+}
+
+test('a protocol takes a parameter at an endpoint exactly where its encoder does not drop it', () => {
+  const endpoints = loadCatalog().models.flatMap((model) => model.endpoints)
+  let compared = 0
+  for (const endpoint of endpoints) {
+    const protocol = protocolFor(endpoint.protocol)
+    if (!protocol) continue
+    for (const [parameter, additions] of Object.entries(ASKS)) {
+      // Without tools there is nothing to call in parallel, and nothing to say about it.
+      if (parameter === 'parallel_tool_calls' && !protocol.takes(endpoint, 'tools')) continue
+      const { droppedParameters } = protocol.encode(testAsk(additions), endpoint, { stream: false })
+      assert.equal(
+        protocol.takes(endpoint, parameter),
+        !droppedParameters.includes(parameter),
+        `${parameter} at ${endpoint.id}`,
+      )
+      compared += 1
+    }
+  }
+  assert.ok(compared > 500)
 })

@@ -108,6 +108,7 @@ export const scriptedProtocol: Protocol = {
     body: JSON.stringify(options),
     droppedParameters: ['seed'],
   }),
+  takes: (_endpoint, parameter) => parameter !== 'seed',
   decoder() {
     let rest = ''
     return {

@@ -130,9 +130,15 @@ for (const [name, OpenAI] of sdks) {
 
   test(`${name}: several choices, stop sequences, log probabilities, an output bound`, async () => {
     const request = { model: 'gpt-4o-mini', messages: [...hello] }
-    const three = await client().chat.completions.create({ ...request, n: 3, logprobs: true })
+    const three = await client().chat.completions.create({
+      ...request,
+      n: 3,
+      logprobs: true,
+      top_logprobs: 2,
+    })
     assert.equal(three.choices.length, 3)
     const tokens = three.choices[0]?.logprobs?.content?.map((token) => token.token).join('')
+    assert.equal(three.choices[0]?.logprobs?.content?.[0]?.top_logprobs.length, 2)
     assert.equal(tokens, three.choices[0]?.message.content)
     const stopped = await client().chat.completions.create({ ...request, stop: ['never', 'from'] })
     assert.equal(stopped.choices[0]?.message.content, 'Simulated answer ')

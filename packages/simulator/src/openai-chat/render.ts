@@ -1,7 +1,6 @@
 import type { Answer } from '../answer.ts'
 import type { Exchange, Frame, Rendering } from '../family.ts'
-import type { JsonObject } from '../json.ts'
-import { objectAt } from '../json.ts'
+import { type JsonObject, numberAt, objectAt } from '../json.ts'
 import { idFrom, numbersFrom, seedOf, uuidFrom } from '../seed.ts'
 import { countTokens, type Piece, splitIntoPieces } from '../tokens.ts'
 import type { ChatDialect } from './dialects.ts'
@@ -12,7 +11,7 @@ import { usageBody } from './usage.ts'
 export function chatRendering(body: JsonObject, dialect: ChatDialect): Rendering {
   const options: Options = {
     dialect,
-    logprobs: body.logprobs === true,
+    logprobs: body.logprobs === true ? { alternatives: numberAt(body, 'top_logprobs') ?? 0 } : undefined,
     usageChunk: objectAt(body, 'stream_options').include_usage === true,
     namedTool: typeof body.tool_choice === 'object' && body.tool_choice !== null,
   }
@@ -25,7 +24,8 @@ export function chatRendering(body: JsonObject, dialect: ChatDialect): Rendering
 
 interface Options {
   readonly dialect: ChatDialect
-  readonly logprobs: boolean
+  /** Log probabilities, where they are asked for, each with so many of the likeliest tokens in its place. */
+  readonly logprobs: { readonly alternatives: number } | undefined
   readonly usageChunk: boolean
   readonly namedTool: boolean
 }
@@ -91,7 +91,7 @@ function completion(exchange: Exchange, options: Options): string {
       message: message(exchange, answer, index, dialect),
       ...(dialect.provider === 'mistral'
         ? {}
-        : { logprobs: options.logprobs ? logprobsOf(answer.text) : null }),
+        : { logprobs: options.logprobs ? logprobsOf(answer.text, options.logprobs) : null }),
       finish_reason: finishReason(answer, options),
     })),
     ...(usage === undefined ? {} : { usage: usageBody(dialect, usage) }),
@@ -138,15 +138,19 @@ function reasoningField(answer: Answer, dialect: ChatDialect) {
   return dialect.reasoning === 'reasoning' ? { reasoning: answer.reasoning } : {}
 }
 
-function logprobsOf(text: string) {
+function logprobsOf(text: string, { alternatives }: { readonly alternatives: number }) {
   const pieces = text === '' ? [] : (text.match(/.{1,4}/gsu) ?? [])
   const tokens = pieces.map((token) => ({
-    token,
-    logprob: -0.25,
-    bytes: [...Buffer.from(token)],
-    top_logprobs: [],
+    ...logprob(token, -0.25),
+    top_logprobs: Array.from({ length: alternatives }, (_, rank) =>
+      rank === 0 ? logprob(token, -0.25) : logprob(`alt${rank}`, -1 - rank),
+    ),
   }))
   return { content: tokens, refusal: null }
+}
+
+function logprob(token: string, value: number) {
+  return { token, logprob: value, bytes: [...Buffer.from(token)] }
 }
 
 /** A change to one choice, before it is wrapped in a chunk. */
@@ -246,7 +250,7 @@ function* deltas(exchange: Exchange, answer: Answer, choice: number, options: Op
   }
   for (const piece of splitIntoPieces(answer.text, size)) {
     const delta = shown(refused ? { refusal: piece.text } : { content: piece.text }, piece)
-    yield options.logprobs ? { ...delta, logprobs: logprobsOf(piece.text) } : delta
+    yield options.logprobs ? { ...delta, logprobs: logprobsOf(piece.text, options.logprobs) } : delta
   }
   for (const [index, call] of answer.toolCalls.entries())
     yield* callDeltas(exchange, call, choice, index, dialect, size)

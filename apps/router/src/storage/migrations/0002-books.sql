@@ -6,6 +6,10 @@
 --    from before it waited.
 -- 3. Time is the database's, read after the locks. now() is the moment before them.
 -- 4. A whole batch is one statement of the client, so it is posted or it is not.
+-- Batches are arrays, and what is decided of them are arrays of the same order, read by subscript: joining arrays would
+-- compare each element with each. The entry functions plan once and by index, whatever the statistics say: a plan made
+-- while a table is small reads all of it for every call when it has grown. (`jit` because the planner's costs are then
+-- beyond any measure.)
 
 -- The clock of the books, and the only one. Tests replace this function in their own database to move time.
 create function mesh_now() returns timestamptz language sql volatile as 'select clock_timestamp()';
@@ -49,7 +53,8 @@ create type counter_growth as (
 
 -- Counts in the windows of a moment, from zero where a window has begun since; makes rows that are not there.
 -- The books of all accounts in question are locked.
-create function count_growth(growth counter_growth[], moment timestamptz) returns void language sql as $$
+create function count_growth(growth counter_growth[], moment timestamptz) returns void language plpgsql as $$
+begin
   insert into counters as kept (
     subject_id, livemode, account_id,
     minute_start, minute_requests, minute_tokens, day_start, day_nano,
@@ -76,11 +81,12 @@ create function count_growth(growth counter_growth[], moment timestamptz) return
       + case when kept.month_start >= excluded.month_start then kept.month_nano else 0 end,
     total_nano = kept.total_nano + excluded.total_nano,
     held_nano = kept.held_nano + excluded.held_nano,
-    active_requests = kept.active_requests + excluded.active_requests
-$$;
+    active_requests = kept.active_requests + excluded.active_requests;
+end $$;
 
--- A call that asks for money: a new hold, or a wider one for a call that runs.
+-- A call that asks for money: a new hold, or a wider one for a call that runs. `place` is its place in the batch.
 create type hold_request as (
+  place integer,
   kind text,
   call_id mesh_id,
   account_id mesh_id,
@@ -187,7 +193,7 @@ begin
   from (
     select l.name, s.scope, l.room
     from unnest(subjects) with ordinality s
-    join unnest(taken) with ordinality t (taken, ordinality) using (ordinality)
+    cross join lateral (select taken[s.ordinality]) t (taken)
     cross join lateral (
       values ('calls', 'monthlyRequestLimit', s.month_requests - t.taken),
         ('calls', 'requestsPerMinute', s.minute_requests - t.taken),
@@ -221,7 +227,7 @@ begin
   return tightest;
 end $$;
 
--- Writes what hold_calls granted: new holds, wider holds, and the books' sums of both.
+-- Writes what hold_calls granted: new holds, wider holds, and the books' sums of both. -1 is what was not granted.
 create function write_holds(
   asked hold_request[], granted_nano bigint[], granted_tokens bigint[],
   router mesh_id, ttl interval, moment timestamptz
@@ -233,11 +239,10 @@ begin
     minute_start, day_start, month_start, created_at, expires_at
   )
   select r.call_id, r.account_id, r.livemode, r.project_id, r.key_id, r.lineage_id, r.parent_lineage_id, router,
-    g.nano, g.tokens, r.upstream_ceiling_nano, r.model, r.provider, r.price_list_id,
+    granted_nano[r.place], granted_tokens[r.place], r.upstream_ceiling_nano, r.model, r.provider, r.price_list_id,
     window_start('minute', moment), window_start('day', moment), window_start('month', moment), moment, moment + ttl
-  from unnest(asked) with ordinality r
-  join unnest(granted_nano, granted_tokens) with ordinality g (nano, tokens, ordinality) using (ordinality)
-  where r.kind = 'hold' and g.nano is not null;
+  from unnest(asked) r
+  where r.kind = 'hold' and granted_nano[r.place] >= 0;
 
   update holds h set
     held_nano = h.held_nano + wider.nano,
@@ -245,21 +250,19 @@ begin
     upstream_ceiling_nano = h.upstream_ceiling_nano + wider.upstream_nano,
     expires_at = moment + ttl
   from (
-    select r.call_id, sum(g.nano) as nano, sum(g.tokens) as tokens,
-      sum(tokens_nano(g.tokens, r.upstream_pico)) as upstream_nano
-    from unnest(asked) with ordinality r
-    join unnest(granted_nano, granted_tokens) with ordinality g (nano, tokens, ordinality) using (ordinality)
-    where r.kind = 'extend' and g.nano is not null
+    select r.call_id, sum(granted_nano[r.place]) as nano, sum(granted_tokens[r.place]) as tokens,
+      sum(tokens_nano(granted_tokens[r.place], r.upstream_pico)) as upstream_nano
+    from unnest(asked) r
+    where r.kind = 'extend' and granted_nano[r.place] >= 0
     group by r.call_id
   ) wider
   where h.call_id = wider.call_id;
 
   update balances b set held_nano = b.held_nano + taken.nano
   from (
-    select r.account_id, r.livemode, sum(g.nano) as nano
-    from unnest(asked) with ordinality r
-    join unnest(granted_nano) with ordinality g (nano, ordinality) using (ordinality)
-    where g.nano > 0
+    select r.account_id, r.livemode, sum(granted_nano[r.place]) as nano
+    from unnest(asked) r
+    where granted_nano[r.place] > 0
     group by r.account_id, r.livemode
   ) taken
   where b.account_id = taken.account_id and b.livemode = taken.livemode;
@@ -271,7 +274,9 @@ end $$;
 -- An extension is a call whose input and first output tokens are held already; what it adds counts in the windows of
 -- its own moment. `key_share_basis_points` is the part of its account's balance that one key may hold.
 create function hold_calls(requests json, router mesh_id, ttl interval, key_share_basis_points integer)
-returns setof hold_decision language plpgsql volatile as $$
+returns setof hold_decision language plpgsql volatile
+set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   -- More than any limit leaves, and small enough to be added to.
   unlimited constant bigint := 4000000000000000000;
@@ -279,16 +284,20 @@ declare
   nano_max constant bigint := 4000000000000000;
   asked hold_request[] := array(select r from json_populate_recordset(null::hold_request, requests) r);
   moment timestamptz;
-  -- By subject: its room, the least that its limits leave of each measure, and what this batch has taken.
+  -- By subject, in the order of their ids: its room, the least that its limits leave of each measure, and what this
+  -- batch has taken.
   rooms subject_room[];
   calls_room bigint[];
   tokens_room bigint[];
   nano_room bigint[];
+  call_nano_room bigint[];
   calls_taken bigint[];
   tokens_taken bigint[];
   nano_taken bigint[];
-  -- By request: what it is granted; null where that is nothing.
-  granted_nano bigint[] := array_fill(null::bigint, array[json_array_length(requests)]);
+  -- The four subjects of each request, one request after the other: account, project, key and the key's maker.
+  subject_slots integer[];
+  -- By request: what it is granted; -1 is nothing.
+  granted_nano bigint[] := array_fill(-1::bigint, array[cardinality(asked)]);
   granted_tokens bigint[] := granted_nano;
   no_subject integer;
   any_rates boolean;
@@ -297,6 +306,7 @@ declare
   decision hold_decision;
   slots integer[];
   slot integer;
+  stale boolean;
   calls_left bigint;
   tokens_left bigint;
   balance_left bigint;
@@ -312,71 +322,81 @@ begin
   moment := mesh_now();
   rest_ms := window_rest_ms('minute', moment);
   select array_agg(room),
-    array_agg(coalesce(least(room.minute_requests, room.month_requests, room.concurrent_requests), unlimited)),
+    array_agg(case when room.expired then -unlimited
+      else coalesce(least(room.minute_requests, room.month_requests, room.concurrent_requests), unlimited) end),
     array_agg(coalesce(least(room.minute_tokens, room.month_tokens), unlimited)),
     array_agg(coalesce(least(room.day_nano, room.month_nano, room.total_nano), unlimited)),
+    array_agg(coalesce(room.max_nano_per_request, unlimited)),
     coalesce(bool_or(room.requests_per_minute is not null or room.tokens_per_minute is not null), false)
-  into rooms, calls_room, tokens_room, nano_room, any_rates
-  from subject_rooms(asked, moment) room;
+  into rooms, calls_room, tokens_room, nano_room, call_nano_room, any_rates
+  from (
+    select * from subject_rooms(asked, moment) order by subject_id collate "C", livemode, account_id collate "C"
+  ) room;
   -- One more subject, without limits, stands where a key has no maker.
   no_subject := coalesce(cardinality(rooms), 0) + 1;
   calls_room[no_subject] := unlimited;
   tokens_room[no_subject] := unlimited;
   nano_room[no_subject] := unlimited;
+  call_nano_room[no_subject] := unlimited;
   calls_taken := array_fill(0::bigint, array[no_subject]);
   tokens_taken := calls_taken;
   nano_taken := calls_taken;
+  subject_slots := array(
+    select least(no_subject,
+      dense_rank() over (order by s.subject_id collate "C" nulls last, r.livemode, r.account_id collate "C"))::integer
+    from unnest(asked) r
+    cross join lateral (values (1, r.account_id), (2, r.project_id), (3, r.lineage_id), (4, r.parent_lineage_id))
+      s (role, subject_id)
+    order by r.place, s.role
+  );
 
   for request in
-    with room as materialized (select * from unnest(rooms) with ordinality)
-    select r.ordinality as place, r.kind, r.input_nano, r.input_tokens, r.output_pico,
+    select r.place, r.kind, r.input_nano, r.input_tokens, r.output_pico,
       r.output_tokens_held, r.output_tokens_wanted, r.output_tokens_floor,
-      s1.ordinality::integer as account_slot, s2.ordinality::integer as project_slot,
-      s3.ordinality::integer as key_slot, coalesce(s4.ordinality::integer, no_subject) as maker_slot,
-      least(s1.max_nano_per_request, s2.max_nano_per_request, s3.max_nano_per_request, s4.max_nano_per_request)
-        as max_nano,
       coalesce(b.balance_nano, 0) as balance_nano, coalesce(b.balance_nano - b.held_nano, 0) as free_nano,
-      s3.held_nano as key_held_nano, coalesce(h.held_nano, 0) as held_nano,
-      a.status is distinct from 'active' or k.id is null
-        or case r.kind when 'hold' then a.policy_version <> r.policy_version else h.call_id is null end
-        or s1.expired or s2.expired or s3.expired or coalesce(s4.expired, false) as stale
-    from unnest(asked) with ordinality r
+      case when r.kind = 'extend' then coalesce(h.held_nano, 0) else 0 end as held_nano,
+      (
+        a.status = 'active' and k.revoked_at is null and coalesce(k.stops_at > moment, true)
+        and k.account_id = r.account_id and k.livemode = r.livemode and k.project_id = r.project_id
+        and k.lineage_id = r.lineage_id and k.parent_lineage_id is not distinct from r.parent_lineage_id
+        and case r.kind
+          when 'hold' then a.policy_version = r.policy_version
+          else h.account_id = r.account_id and h.livemode = r.livemode
+        end
+      ) is not true as stale
+    from unnest(asked) r
+    -- Each by its primary key alone: with a second condition the planner may take another index, which grows.
     left join accounts a on a.id = r.account_id
     left join balances b on b.account_id = r.account_id and b.livemode = r.livemode
-    left join api_keys k on k.id = r.key_id and k.account_id = r.account_id and k.livemode = r.livemode
-      and k.project_id = r.project_id and k.lineage_id = r.lineage_id
-      and k.parent_lineage_id is not distinct from r.parent_lineage_id
-      and k.revoked_at is null and coalesce(k.stops_at > moment, true)
-    left join holds h on h.call_id = r.call_id and h.account_id = r.account_id and h.livemode = r.livemode
-    join room s1 on (s1.subject_id, s1.livemode, s1.account_id) = (r.account_id, r.livemode, r.account_id)
-    join room s2 on (s2.subject_id, s2.livemode, s2.account_id) = (r.project_id, r.livemode, r.account_id)
-    join room s3 on (s3.subject_id, s3.livemode, s3.account_id) = (r.lineage_id, r.livemode, r.account_id)
-    left join room s4 on (s4.subject_id, s4.livemode, s4.account_id) = (r.parent_lineage_id, r.livemode, r.account_id)
-    order by r.ordinality
+    left join api_keys k on k.id = r.key_id
+    left join holds h on h.call_id = r.call_id
+    order by r.place
   loop
-    slots := array[request.account_slot, request.project_slot, request.key_slot, request.maker_slot];
+    slots := subject_slots[4 * request.place - 3 : 4 * request.place];
+    stale := request.stale;
+    calls_left := unlimited;
+    tokens_left := unlimited;
+    nano_left := nano_max;
+    foreach slot in array slots loop
+      stale := stale or calls_room[slot] = -unlimited;
+      calls_left := least(calls_left, calls_room[slot] - calls_taken[slot]);
+      tokens_left := least(tokens_left, tokens_room[slot] - tokens_taken[slot]);
+      nano_left := least(nano_left, nano_room[slot] - nano_taken[slot], call_nano_room[slot] - request.held_nano);
+    end loop;
     decision := null;
     decision.granted := false;
-    if request.stale then
+    decision.held_nano := request.held_nano;
+    decision.output_tokens := request.output_tokens_held;
+    if stale then
       decision.reason := 'stale';
-      decision.held_nano := request.held_nano;
-      decision.output_tokens := request.output_tokens_held;
       return next decision;
       continue;
     end if;
-
-    calls_left := unlimited;
-    tokens_left := unlimited;
-    nano_left := least(nano_max, request.max_nano - request.held_nano);
-    foreach slot in array slots loop
-      calls_left := least(calls_left, calls_room[slot] - calls_taken[slot]);
-      tokens_left := least(tokens_left, tokens_room[slot] - tokens_taken[slot]);
-      nano_left := least(nano_left, nano_room[slot] - nano_taken[slot]);
-    end loop;
-    balance_left := request.free_nano - nano_taken[request.account_slot];
+    balance_left := request.free_nano - nano_taken[slots[1]];
     share_left := case when key_share_basis_points < 10000 then
-      request.balance_nano / 10000 * key_share_basis_points + request.balance_nano % 10000 * key_share_basis_points / 10000
-      - request.key_held_nano - nano_taken[request.key_slot]
+      request.balance_nano / 10000 * key_share_basis_points
+      + request.balance_nano % 10000 * key_share_basis_points / 10000
+      - (rooms[slots[3]]).held_nano - nano_taken[slots[3]]
     end;
     nano_left := least(nano_left, balance_left, share_left);
 
@@ -388,16 +408,15 @@ begin
         / request.output_pico
     end;
     output := least(request.output_tokens_wanted, output_by_tokens, output_by_nano);
-    if output < request.output_tokens_wanted then
-      if output_by_nano <= output_by_tokens then
-        decision := tightest_limit('nano', array(select rooms[s] from unnest(slots) s),
-          array(select nano_taken[s] from unnest(slots) s), request.held_nano, balance_left, share_left, moment);
-        decision.needed_nano := request.input_nano + tokens_nano(request.output_tokens_floor, request.output_pico);
-        decision.available_nano := greatest(nano_left, 0);
-      else
-        decision := tightest_limit('tokens', array(select rooms[s] from unnest(slots) s),
-          array(select tokens_taken[s] from unnest(slots) s), null, null, null, moment);
-      end if;
+    -- What is in the way is named where it refuses the call, and where it only lowers the output.
+    if output < request.output_tokens_wanted and output_by_nano <= output_by_tokens then
+      decision := tightest_limit('nano', array(select rooms[s] from unnest(slots) s),
+        array(select nano_taken[s] from unnest(slots) s), request.held_nano, balance_left, share_left, moment);
+      decision.needed_nano := request.input_nano + tokens_nano(request.output_tokens_floor, request.output_pico);
+      decision.available_nano := greatest(nano_left, 0);
+    elsif output < request.output_tokens_wanted then
+      decision := tightest_limit('tokens', array(select rooms[s] from unnest(slots) s),
+        array(select tokens_taken[s] from unnest(slots) s), null, null, null, moment);
     end if;
     if output >= request.output_tokens_floor and request.kind = 'hold' and calls_left < 1 then
       decision := tightest_limit('calls', array(select rooms[s] from unnest(slots) s),
@@ -440,11 +459,10 @@ begin
 
   perform write_holds(asked, granted_nano, granted_tokens, router, ttl, moment);
   perform count_growth(array(
-    select row(s.subject_id, s.livemode, s.account_id, t.calls, t.tokens, t.nano, t.nano, t.calls)::counter_growth
+    select row(s.subject_id, s.livemode, s.account_id, calls_taken[s.ordinality], tokens_taken[s.ordinality],
+      nano_taken[s.ordinality], nano_taken[s.ordinality], calls_taken[s.ordinality])::counter_growth
     from unnest(rooms) with ordinality s
-    join unnest(calls_taken, tokens_taken, nano_taken) with ordinality t (calls, tokens, nano, ordinality)
-      using (ordinality)
-    where t.calls > 0 or t.tokens > 0 or t.nano > 0
+    where calls_taken[s.ordinality] > 0 or tokens_taken[s.ordinality] > 0 or nano_taken[s.ordinality] > 0
   ), moment);
 end $$;
 
@@ -474,7 +492,9 @@ create type running_hold as (
   provider text,
   price_list_id text
 );
-create function restore_holds(running json, router mesh_id, ttl interval) returns integer language plpgsql as $$
+create function restore_holds(running json, router mesh_id, ttl interval) returns integer language plpgsql
+set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   known running_hold[] := array(select r from json_populate_recordset(null::running_hold, running) r);
   moment timestamptz;

@@ -1,9 +1,8 @@
 -- How calls end in the books, and how money comes in. The rules of 0002-books.sql hold here too.
 
--- The end of a call. `place` is its place in the batch; `event_id` is filled in here.
+-- The end of a call. `place` is its place in the batch.
 create type settlement as (
   place integer,
-  event_id mesh_id,
   call_id mesh_id,
   account_id mesh_id,
   livemode boolean,
@@ -46,75 +45,94 @@ create type settlement as (
   duration_ms integer
 );
 
--- The settlements of a batch that are to be posted, with the ids of their events: none of a call that has its event.
+-- The hold of a call that ended, with what the call used in the end: nothing where its settlement is not posted.
+create type ended_hold as (
+  call_id mesh_id,
+  account_id mesh_id,
+  livemode boolean,
+  project_id mesh_id,
+  lineage_id mesh_id,
+  parent_lineage_id mesh_id,
+  held_nano bigint,
+  held_tokens bigint,
+  minute_start timestamptz,
+  day_start timestamptz,
+  month_start timestamptz,
+  used_nano bigint,
+  used_tokens bigint
+);
+
+-- The ids of the events of a batch, by place; null where nothing is to be posted because the call has its event.
 -- One exception: the event of a reaped call says only that its router was not heard of. If its settlement comes after
 -- all it is posted too, as an event of its own beside the first, for rows are never changed.
-create function unposted(asked settlement[]) returns settlement[] language sql stable as $$
-  select array_agg(
-    json_populate_record(s, json_build_object('event_id', s.call_id || named.suffix))
-  )
-  from unnest(asked) s
-  join (select call_id, min(place) as place from unnest(asked) group by call_id) first_asked
-    on first_asked.place = s.place
-  left join events posted on posted.id = s.call_id
-  cross join lateral (
+create function event_ids_for(asked settlement[]) returns text[] language plpgsql stable as $$
+begin
+  return array(
     select case
-      when posted.id is null then ''
-      when posted.billing_reason = 'router_crash' and s.billing_reason <> 'router_crash'
-        and not exists (select from events late where late.id = s.call_id || '_late') then '_late'
+      when s.turn > 1 then null
+      when e.id is null then s.call_id
+      when e.billing_reason = 'router_crash' and s.billing_reason <> 'router_crash'
+        and not exists (select from events late where late.id = s.call_id || '_late') then s.call_id || '_late'
     end
-  ) named (suffix)
-  where named.suffix is not null
-$$;
+    from (select *, row_number() over (partition by call_id order by place) as turn from unnest(asked)) s
+    left join events e on e.id = s.call_id
+    order by s.place
+  );
+end $$;
 
--- What the house carries for a call, less what was booked for it when its hold was reaped.
-create function absorbed_sum(posting settlement) returns bigint language sql stable as $$
-  select coalesce(sum((a ->> 'amount_nano')::bigint), 0) - case
-      when posting.event_id = posting.call_id then 0
-      else (select absorbed_nano from events where id = posting.call_id)
-    end
-  from jsonb_array_elements(posting.absorbed) a
-$$;
-
-create function record_events(posted settlement[]) returns void language sql as $$
+-- Writes events with their receipts, and settles their idempotency keys.
+create function record_events(asked settlement[], event_ids text[]) returns void language plpgsql as $$
+begin
   insert into events (
     id, account_id, project_id, key_id, livemode, created_at, model_requested, model_served, provider, http_status,
     error_code, stream, billing_reason, finish_reason, usage_source, usage_flags, buckets,
     held_nano, upstream_nano, margin_nano, total_nano, absorbed_nano,
     price_list_id, dispatched_at, attempts, routing, privacy, receipt_id, first_token_ms, duration_ms
   )
-  select s.event_id, s.account_id, s.project_id, s.key_id, s.livemode, s.created_at, s.model_requested,
+  select event_ids[s.place], s.account_id, s.project_id, s.key_id, s.livemode, s.created_at, s.model_requested,
     s.model_served, s.provider, s.http_status,
     s.error_code, s.stream, s.billing_reason, s.finish_reason, s.usage_source, s.usage_flags, s.buckets,
-    s.held_nano, s.upstream_nano, s.total_nano - s.upstream_nano, s.total_nano, absorbed_sum(s),
+    s.held_nano, s.upstream_nano, s.total_nano - s.upstream_nano, s.total_nano, a.nano - coalesce(reaped.absorbed_nano, 0),
     s.price_list_id, s.dispatched_at, s.attempts, s.routing, s.privacy, s.receipt_id, s.first_token_ms, s.duration_ms
-  from unnest(posted) s order by s.place;
+  from unnest(asked) s
+  cross join lateral (
+    select coalesce(sum((a ->> 'amount_nano')::bigint), 0) as nano from jsonb_array_elements(s.absorbed) a
+  ) a
+  -- A late settlement takes back what was booked as absorbed when its hold was reaped.
+  left join events reaped on event_ids[s.place] <> s.call_id and reaped.id = s.call_id
+  where event_ids[s.place] is not null
+  order by s.place;
 
   insert into receipts (id, call_id, account_id, livemode, payload, payload_sha256, created_at)
   select s.receipt_id, s.call_id, s.account_id, s.livemode, payload, sha256(payload), s.created_at
-  from unnest(posted) s cross join lateral decode(s.receipt_payload, 'base64') payload
-  where s.receipt_id is not null;
+  from unnest(asked) s cross join lateral decode(s.receipt_payload, 'base64') payload
+  where s.receipt_id is not null and event_ids[s.place] is not null;
 
   update idempotency_keys k set state = 'billed', receipt_id = s.receipt_id, total_nano = s.total_nano
-  from unnest(posted) s where k.call_id = s.call_id and s.idempotency = 'billed';
-  delete from idempotency_keys k using unnest(posted) s where k.call_id = s.call_id and s.idempotency = 'freed';
-$$;
+  from unnest(asked) s
+  where k.call_id = s.call_id and s.idempotency = 'billed' and event_ids[s.place] is not null;
+  delete from idempotency_keys k using unnest(asked) s
+  where k.call_id = s.call_id and s.idempotency = 'freed' and event_ids[s.place] is not null;
+end $$;
 
 -- Posts the ledger's entries, one transaction an event. The customer's entry has the id of its call; the others have
 -- their place in the transaction behind it, and those of a late settlement places above a hundred. A late settlement
 -- takes back what was booked as absorbed when its hold was reaped (places 5 and 6 of that transaction).
-create function post_entries(posted settlement[], moment timestamptz) returns void language sql as $$
+create function post_entries(asked settlement[], event_ids text[], moment timestamptz) returns void
+language plpgsql as $$
+begin
   insert into ledger_entries (
     id, transaction_id, kind, ledger_account, account_id, livemode, amount_nano, balance_after_nano, call_id, created_at
   )
   select s.led || case when e.place > 1 then '_' || e.place + case when s.late then 100 else 0 end else '' end,
-    s.event_id, case when s.total_nano = 0 and s.upstream_nano = 0 then 'absorbed' else 'usage' end,
+    event_ids[s.place], case when s.total_nano = 0 and s.upstream_nano = 0 then 'absorbed' else 'usage' end,
     e.ledger_account, s.account_id, s.livemode, e.amount_nano,
     case when e.place = 1 then b.balance_nano - s.total_until end, s.call_id, moment
   from (
-    select s.*, 'led_' || substr(s.call_id, 5) as led, s.event_id <> s.call_id as late,
+    select s.*, 'led_' || substr(s.call_id, 5) as led, event_ids[s.place] <> s.call_id as late,
       sum(s.total_nano) over (partition by s.account_id, s.livemode order by s.place) as total_until
-    from unnest(posted) s
+    from unnest(asked) s
+    where event_ids[s.place] is not null
   ) s
   join balances b on b.account_id = s.account_id and b.livemode = s.livemode
   cross join lateral (
@@ -131,12 +149,13 @@ create function post_entries(posted settlement[], moment timestamptz) returns vo
     from ledger_entries reaped
     where s.late and reaped.id in (s.led || '_5', s.led || '_6')
   ) e (place, ledger_account, amount_nano)
-  where e.amount_nano <> 0
-$$;
+  where e.amount_nano <> 0;
+end $$;
 
 -- Takes ended calls' holds out of the counters: what was held is replaced by what was used, in the windows that the
 -- hold began in and no later ones. A call that was held stays counted as a request.
-create function correct_counters(ended holds[], posted settlement[]) returns void language sql as $$
+create function correct_counters(ended ended_hold[]) returns void language plpgsql as $$
+begin
   update counters c set
     minute_tokens = c.minute_tokens + d.minute_tokens,
     day_nano = c.day_nano + d.day_nano,
@@ -147,51 +166,52 @@ create function correct_counters(ended holds[], posted settlement[]) returns voi
     active_requests = c.active_requests - d.calls
   from (
     select s.subject_id, h.livemode,
-      coalesce(sum(coalesce(p.tokens, 0) - h.held_tokens) filter (where k.minute_start = h.minute_start), 0)
-        as minute_tokens,
-      coalesce(sum(coalesce(p.total_nano, 0) - h.held_nano) filter (where k.day_start = h.day_start), 0) as day_nano,
-      coalesce(sum(coalesce(p.tokens, 0) - h.held_tokens) filter (where k.month_start = h.month_start), 0)
-        as month_tokens,
-      coalesce(sum(coalesce(p.total_nano, 0) - h.held_nano) filter (where k.month_start = h.month_start), 0)
-        as month_nano,
-      sum(coalesce(p.total_nano, 0) - h.held_nano) as total_nano,
+      coalesce(sum(h.used_tokens - h.held_tokens) filter (where k.minute_start = h.minute_start), 0) as minute_tokens,
+      coalesce(sum(h.used_nano - h.held_nano) filter (where k.day_start = h.day_start), 0) as day_nano,
+      coalesce(sum(h.used_tokens - h.held_tokens) filter (where k.month_start = h.month_start), 0) as month_tokens,
+      coalesce(sum(h.used_nano - h.held_nano) filter (where k.month_start = h.month_start), 0) as month_nano,
+      sum(h.used_nano - h.held_nano) as total_nano,
       sum(h.held_nano) as held_nano,
       count(*) as calls
     from unnest(ended) h
-    left join unnest(posted) p on p.call_id = h.call_id
     cross join lateral (values (h.account_id), (h.project_id), (h.lineage_id), (h.parent_lineage_id)) s (subject_id)
     join counters k on k.subject_id = s.subject_id and k.livemode = h.livemode
     group by s.subject_id, h.livemode
   ) d
-  where c.subject_id = d.subject_id and c.livemode = d.livemode
-$$;
+  where c.subject_id = d.subject_id and c.livemode = d.livemode;
+end $$;
 
 -- What calls used whose hold is no longer there: in the windows of the settlement, since those of the hold are lost.
 -- A reaped call was counted as a request and stays it; one whose hold a crash of PostgreSQL lost is counted now.
-create function growth_without_hold(ended holds[], posted settlement[]) returns counter_growth[]
-language sql stable as $$
-  select array_agg(growth) from (
-    select row(s.subject_id, p.livemode, p.account_id, sum((p.event_id = p.call_id)::integer), sum(p.tokens),
+create function growth_without_hold(asked settlement[], event_ids text[], ended ended_hold[])
+returns counter_growth[] language plpgsql as $$
+begin
+  return (select array_agg(growth) from (
+    select row(s.subject_id, p.livemode, p.account_id, sum((event_ids[p.place] = p.call_id)::integer), sum(p.tokens),
       sum(p.total_nano), 0, 0)::counter_growth as growth
-    from unnest(posted) p
+    from unnest(asked) p
     cross join lateral (values (p.account_id), (p.project_id), (p.lineage_id), (p.parent_lineage_id)) s (subject_id)
-    where s.subject_id is not null and (p.held_nano > 0 or p.held_tokens > 0)
-      and not exists (select from unnest(ended) h where h.call_id = p.call_id)
+    where s.subject_id is not null and event_ids[p.place] is not null and (p.held_nano > 0 or p.held_tokens > 0)
+      and p.call_id not in (select h.call_id from unnest(ended) h)
     group by s.subject_id, p.livemode, p.account_id
-  ) grown
-$$;
+  ) grown);
+end $$;
 
 -- Gives back what was charged for calls whose settlement is withdrawn. A charge stays as it is written; a transaction
 -- of kind `refund` stands against it, and what the provider is owed becomes the house's own cost.
 create function refund_withdrawn(asked settlement[], moment timestamptz) returns void language plpgsql as $$
 declare
-  charged ledger_entries[] := array(
+  charged ledger_entries[];
+begin
+  if not exists (select from unnest(asked) s where s.withdraws) then
+    return;
+  end if;
+  charged := array(
     select e from unnest(asked) s
     join ledger_entries e on e.id = 'led_' || substr(s.call_id, 5)
     where s.withdraws and e.kind = 'usage'
       and not exists (select from ledger_entries r where r.id = e.id || '_refund')
   );
-begin
   if cardinality(charged) = 0 then
     return;
   end if;
@@ -238,25 +258,36 @@ end $$;
 -- in the order of the array. `duplicate` is a call that had been settled before: nothing is posted, and a hold that
 -- came into being after its settlement is released.
 create function settle_calls(settlements json) returns table (ledger_entry_id text, duplicate boolean)
-language plpgsql as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   asked settlement[] := array(select s from json_populate_recordset(null::settlement, settlements) s);
-  posted settlement[];
-  ended holds[];
+  event_ids text[];
+  ended ended_hold[];
   unheld counter_growth[];
   moment timestamptz;
 begin
   perform lock_books(array_agg(s.account_id::text), array_agg(s.livemode)) from unnest(asked) s;
   moment := mesh_now();
+  perform from holds h where h.call_id in (select s.call_id from unnest(asked) s) order by h.call_id for update;
+  event_ids := event_ids_for(asked);
   ended := array(
-    select h from holds h where h.call_id in (select s.call_id from unnest(asked) s) order by h.call_id for update
+    select row(h.call_id, h.account_id, h.livemode, h.project_id, h.lineage_id, h.parent_lineage_id, h.held_nano,
+      h.held_tokens, h.minute_start, h.day_start, h.month_start, sum(s.total_nano), sum(s.tokens))::ended_hold
+    from (
+      select call_id, case when event_ids[place] is null then 0 else total_nano end as total_nano,
+        case when event_ids[place] is null then 0 else tokens end as tokens
+      from unnest(asked)
+    ) s
+    join holds h on h.call_id = s.call_id
+    group by h.call_id
   );
-  posted := unposted(asked);
 
-  perform record_events(posted);
-  perform post_entries(posted, moment);
-  perform correct_counters(ended, posted);
-  unheld := growth_without_hold(ended, posted);
+  perform record_events(asked, event_ids);
+  perform post_entries(asked, event_ids, moment);
+  perform correct_counters(ended);
+  unheld := growth_without_hold(asked, event_ids, ended);
   if unheld is not null then
     perform count_growth(unheld, moment);
   end if;
@@ -264,7 +295,8 @@ begin
   from (
     select c.account_id, c.livemode, sum(c.total_nano) as total_nano, sum(c.held_nano) as held_nano
     from (
-      select p.account_id, p.livemode, p.total_nano, 0 as held_nano from unnest(posted) p
+      select s.account_id, s.livemode, s.total_nano, 0 as held_nano
+      from unnest(asked) s where event_ids[s.place] is not null
       union all
       select h.account_id, h.livemode, 0, h.held_nano from unnest(ended) h
     ) c
@@ -276,10 +308,11 @@ begin
 
   return query
     select case
-        when p.total_nano > 0 then 'led_' || substr(s.call_id, 5)
-        when p.place is null then (select e.id::text from ledger_entries e where e.id = 'led_' || substr(s.call_id, 5))
-      end, p.place is null
-    from unnest(asked) s left join unnest(posted) p on p.place = s.place
+        when event_ids[s.place] is null
+          then (select e.id::text from ledger_entries e where e.id = 'led_' || substr(s.call_id, 5))
+        when s.total_nano > 0 then 'led_' || substr(s.call_id, 5)
+      end, event_ids[s.place] is null
+    from unnest(asked) s
     order by s.place;
 end $$;
 
@@ -294,7 +327,9 @@ $$;
 -- bill for it is absorbed. Not within `grace` of the database's own start: while it was away nobody could renew.
 -- Returns how many were released; fewer than `batch_max` means that none is left.
 create function reap_holds(reaper mesh_id, only_router boolean, grace interval, batch_max integer) returns integer
-language plpgsql as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set jit = off
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   dead text[];
   crashes json;

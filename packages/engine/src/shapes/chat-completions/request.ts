@@ -169,7 +169,7 @@ function parametersUsed(ask: Ask): readonly string[] {
     ['n', ask.choices > 1],
     ['tools', ask.tools.length > 0],
     ['tool_choice', ask.toolChoice !== undefined && ask.toolChoice !== 'auto'],
-    ['parallel_tool_calls', ask.parallelToolCalls !== undefined],
+    ['parallel_tool_calls', ask.parallelToolCalls === false],
     [`response_format.${format}`, format !== 'text'],
     ['reasoning', reasons],
   ]
