@@ -4,9 +4,7 @@
 'use strict'
 
 const { spawnSync } = require('node:child_process')
-const { createHash } = require('node:crypto')
 const fs = require('node:fs')
-const os = require('node:os')
 const path = require('node:path')
 
 const ROOT = path.dirname(__dirname)
@@ -112,9 +110,8 @@ function checkOwnNode() {
  * do files that are older than any installation, whose number may be another process's by now.
  */
 function withLock(work) {
-  const user = process.getuid === undefined ? '' : process.getuid()
-  const project = createHash('sha256').update(ROOT).digest('hex').slice(0, 16)
-  const folder = path.join(os.tmpdir(), `mesh-prepare-${user}-${project}`)
+  // In the project: in a folder that everybody may write to, somebody could have laid links for us to follow.
+  const folder = path.join(ROOT, '.prepare')
   fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
   const own = path.join(folder, String(process.pid))
   for (let waiting = false; ; waiting = true) {

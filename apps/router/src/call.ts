@@ -29,6 +29,7 @@ export async function call(request: CallRequest, mesh: Mesh): Promise<void> {
     if (ending) endWithError(request, ending, { reply, outcome, settled })
     else end(request, reply, outcome, settled)
   } catch (error) {
+    mesh.books.abandon(request.id)
     endWithError(request, asMeshError(error), { reply, outcome })
   }
 }

@@ -14,33 +14,39 @@ export interface FirstAccount {
   readonly testKey: Sensitive<string>
 }
 
-/** Makes the demo account where there is no account at all. Live credit is never given away. */
+/**
+ * Makes the demo account where there is no account at all: account, credit and key, or nothing of them. Live credit
+ * is never given away.
+ */
 export async function makeFirstAccount(
   database: Database,
   operator: Operator,
   seams: Seams,
   policy: Policy,
 ): Promise<FirstAccount | undefined> {
-  const existing = await database.query.selectFrom('accounts').select('id').limit(1).executeTakeFirst()
-  if (existing) return undefined
-  const store = { database, seams }
-  const { row } = await createAccount(store, operator, { name: 'Demo' })
-  await grant(database, {
-    id: newId('led', seams),
-    accountId: row.id,
-    livemode: false,
-    amountNano: policy.testWorld.demoCreditUsd,
-    reason: 'Test credit of the demo account',
-  })
-  const { secret } = await createKey(
-    store,
-    { kind: 'operator', operator },
-    {
-      name: 'Demo key',
+  return database.query.transaction().execute(async (transaction) => {
+    const existing = await transaction.selectFrom('accounts').select('id').limit(1).executeTakeFirst()
+    if (existing) return undefined
+    const within = { ...database, query: transaction }
+    const store = { database: within, seams }
+    const { row } = await createAccount(store, operator, { name: 'Demo' })
+    await grant(within, {
+      id: newId('led', seams),
       accountId: row.id,
       livemode: false,
-      scopes: ['chat', 'usage', 'keys'],
-    },
-  )
-  return { accountId: row.id, testKey: secret }
+      amountNano: policy.testWorld.demoCreditUsd,
+      reason: 'Test credit of the demo account',
+    })
+    const { secret } = await createKey(
+      store,
+      { kind: 'operator', operator },
+      {
+        name: 'Demo key',
+        accountId: row.id,
+        livemode: false,
+        scopes: ['chat', 'usage', 'keys'],
+      },
+    )
+    return { accountId: row.id, testKey: secret }
+  })
 }

@@ -53,6 +53,14 @@ export function isId<Prefix extends IdPrefix>(prefix: Prefix, text: string): tex
   return text.startsWith(`${prefix}_`) && ULID.test(text.slice(prefix.length + 1))
 }
 
+/** What the books put behind the id of a row that they add to a call's first one: rows are never changed. */
+const ADDED_ROW = /_(?:late|refund)$/
+
+/** Whether a text is an id that a row of the records can have: that of a call, or of a row that was added to it. */
+export function isRecordId<Prefix extends IdPrefix>(prefix: Prefix, text: string): text is Id<Prefix> {
+  return isId(prefix, text.replace(ADDED_ROW, ''))
+}
+
 /** The smallest id of a prefix at a time: a partition's bound, or the start of a page. */
 export function firstIdAt<Prefix extends IdPrefix>(prefix: Prefix, timeMs: number): Id<Prefix> {
   return `${prefix}_${encodeTime(timeMs)}${'0'.repeat(16)}`

@@ -14,6 +14,7 @@ const HELP = `Usage: npm start -- [--quiet] [--help]
 Starts MESH: the router, its database and the provider simulators.
 
   --quiet   print one JSON line instead of words: {"url", "adminKeyFile", "testKey"?}
+            (adminKeyFile is null where MESH_ADMIN_KEY is set)
   --help    show this
 
 Settings come from the environment:
@@ -67,7 +68,12 @@ function jsonLine({ url, adminKeyFile, firstAccount }: Router): string {
 }
 
 function words({ url, adminKeyFile, firstAccount }: Router): string {
-  const lines = [`MESH is at ${url}`, `The admin key is in ${adminKeyFile}`]
+  const lines = [
+    `MESH is at ${url}`,
+    adminKeyFile === null
+      ? 'The admin key is the one in MESH_ADMIN_KEY'
+      : `The admin key is in ${adminKeyFile}`,
+  ]
   if (firstAccount) {
     const key = firstAccount.testKey.reveal()
     lines.push(
@@ -101,6 +107,8 @@ function stopOnSignals(starting: Promise<Router>, say: (text: string) => void): 
   }
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)
+  // What closing a terminal sends.
+  process.on('SIGHUP', onSignal)
 }
 
 main().catch((error: unknown) => {

@@ -8,6 +8,7 @@ import { verifyReceipt } from './records/verify-receipt.ts'
 import { readSettings } from './settings.ts'
 import { openDatabase } from './storage/database.ts'
 import { startEmbeddedPostgres } from './storage/embedded-postgres.ts'
+import { externalDatabaseError } from './storage/external-database.ts'
 import { migrate } from './storage/migrate.ts'
 import { StartupError } from './storage/startup-error.ts'
 
@@ -67,7 +68,9 @@ async function verifyBooks(): Promise<number> {
     statementTimeoutMs: 0,
   })
   try {
-    await migrate(database.pool)
+    await migrate(database.pool).catch((error: unknown) => {
+      throw embedded ? error : externalDatabaseError(error)
+    })
     let differences = 0
     for await (const { check, sentence } of verifyLedger(database)) {
       differences++

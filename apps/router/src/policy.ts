@@ -1,15 +1,19 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { parseUsd } from '@mesh/catalog/money.ts'
+import { formatUsd, parseUsd } from '@mesh/catalog/money.ts'
 import { z } from 'zod'
+import { USD_NANO_MAX } from './accounts/limit-schema.ts'
 import { StartupError } from './storage/startup-error.ts'
 
 const usd = z
   .string()
   .transform((text, context) => {
     const amount = parseUsd(text)
-    if (amount !== undefined && amount >= 0n) return amount
-    context.addIssue({ code: 'custom', message: 'must be a decimal string of USD, like "5.00"' })
+    if (amount !== undefined && amount >= 0n && amount <= USD_NANO_MAX) return amount
+    context.addIssue({
+      code: 'custom',
+      message: `must be a decimal string of USD up to ${formatUsd(USD_NANO_MAX)}, like "5.00"`,
+    })
     return z.NEVER
   })
   .describe('decimal string of USD')
@@ -54,6 +58,9 @@ export const policySchema = z.strictObject({
       bodyBytesMax: tokens
         .default(32 * 1024 * 1024)
         .describe('The largest request body of an inference call.'),
+      bodyBytesAtOnceMax: tokens
+        .default(512 * 1024 * 1024)
+        .describe('Bytes of request bodies that one router reads at once, all together.'),
       bodyTimeoutMs: milliseconds.default(60_000).describe('How long a request body may take to arrive.'),
       connectTimeoutMs: milliseconds.default(5_000).describe('How long connecting to a provider may take.'),
       firstByteTimeoutMs: milliseconds
@@ -73,6 +80,10 @@ export const policySchema = z.strictObject({
         .default(5_000)
         .describe('How long the end of an answer waits for its charge.'),
       concurrencyMax: tokens.default(20_000).describe('Calls that one router runs at once.'),
+    })
+    .refine((calls) => calls.bodyBytesAtOnceMax >= calls.bodyBytesMax, {
+      path: ['bodyBytesAtOnceMax'],
+      message: 'must be at least calls.bodyBytesMax',
     })
     .prefault({}),
   testWorld: z

@@ -10,6 +10,7 @@ import { listenForPolicy } from './accounts/policy-listener.ts'
 import { LiveCalls } from './call/live-calls.ts'
 import type { Mesh } from './call/mesh.ts'
 import { createPseudonyms } from './call/pseudonyms.ts'
+import { RefusalRows } from './call/refusal-rows.ts'
 import { liveEngine, providersWithCredentials, testEngine } from './engines.ts'
 import { type FirstAccount, makeFirstAccount } from './first-account.ts'
 import { registerRoutes } from './http/routes.ts'
@@ -24,6 +25,7 @@ import { loadSigningKey } from './records/signing-key.ts'
 import { homeFile, type Settings } from './settings.ts'
 import { openDatabase } from './storage/database.ts'
 import { startEmbeddedPostgres } from './storage/embedded-postgres.ts'
+import { externalDatabaseError } from './storage/external-database.ts'
 import { migrate } from './storage/migrate.ts'
 import { keepPartitions } from './storage/partition-keeper.ts'
 import { StartupError } from './storage/startup-error.ts'
@@ -31,7 +33,8 @@ import { StartupError } from './storage/startup-error.ts'
 /** A router that listens. */
 export interface Router {
   readonly url: string
-  readonly adminKeyFile: string
+  /** Null where MESH_ADMIN_KEY names the operator key: no file holds one that works then. */
+  readonly adminKeyFile: string | null
   /** Made on the very first start of the embedded default, and then only. */
   readonly firstAccount?: FirstAccount
   /** Takes no more calls, lets running ones end, settles them, and stops what was started. */
@@ -51,6 +54,8 @@ export interface RouterOptions {
 const POOL_SIZE = 10
 const STATEMENT_TIMEOUT_MS = 10_000
 const CACHED_KEYS_MAX = 10_000
+/** How long calls that were ended may take to be settled. */
+const LAST_CALLS_MS = 5_000
 /** How long the last bytes of answers may take to leave, once every call has ended. */
 const LAST_BYTES_MS = 5_000
 
@@ -70,7 +75,9 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     const storage = await openStorage(settings, notice)
     closers.push(storage.close)
     const { database } = storage
-    await migrate(database.pool)
+    await migrate(database.pool).catch((error: unknown) => {
+      throw storage.isEmbedded ? error : externalDatabaseError(error)
+    })
     const partitions = keepPartitions(database, { now: seams.now, log })
     closers.push(partitions.stop)
     // A month's first row decides in which partition the month lies.
@@ -89,6 +96,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
       database,
       seams,
       file: adminKeyFile,
+      isShared: !storage.isEmbedded,
       ...(settings.adminKey ? { configured: settings.adminKey } : {}),
     })
 
@@ -117,6 +125,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
     const transport = createTransport(settings.proxy ? { proxy: settings.proxy } : {})
     closers.push(() => transport.close())
 
+    let url = ''
     const mesh: Mesh = {
       catalog,
       models: createModelIndex(catalog),
@@ -139,16 +148,18 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
         test: testEngine(simulator, settings.policy, transport),
       },
       liveCalls,
+      refusalRows: new RefusalRows(seams),
       pseudonyms: createPseudonyms(signingKey.deriveSecret('pseudonyms')),
-      issuer: settings.publicUrl,
+      issuer: () => settings.publicUrl ?? url,
       seams,
       log,
     }
 
-    const server = createServer({ bounds: DEFAULT_HTTP_BOUNDS, log, seams })
+    const { bodyBytesAtOnceMax } = settings.policy.calls
+    const server = createServer({ bounds: { ...DEFAULT_HTTP_BOUNDS, bodyBytesAtOnceMax }, log, seams })
     registerRoutes(server, { mesh, database, signingKey })
     closers.push(() => server.close())
-    const url = await listen(server.listen({ port: settings.port, host: settings.host }), settings, () =>
+    url = await listen(server.listen({ port: settings.port, host: settings.host }), settings, () =>
       server.server.address(),
     )
     // Last of all: its key is shown once, so a start that fails must not have made it.
@@ -160,11 +171,16 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
 
     return {
       url,
-      adminKeyFile,
+      adminKeyFile: settings.adminKey ? null : adminKeyFile,
       ...(firstAccount ? { firstAccount } : {}),
       async stop() {
         const closed = server.close()
-        if (!(await liveCalls.drained(settings.policy.shutdown.drainMs))) liveCalls.abortAll()
+        if (!(await liveCalls.drained(settings.policy.shutdown.drainMs))) {
+          liveCalls.abortAll()
+          // Without providers every attempt ends, so every call comes to its settlement.
+          await transport.close()
+          await liveCalls.drained(LAST_CALLS_MS)
+        }
         // A connection on which nothing was ever asked stays open for as long as its client likes.
         const impatience = setTimeout(() => server.server.closeAllConnections(), LAST_BYTES_MS)
         await closed

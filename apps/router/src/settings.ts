@@ -5,6 +5,7 @@ import { editDistance } from '@mesh/catalog/edit-distance.ts'
 import { LOG_LEVELS, type LogLevel } from './log.ts'
 import { type Policy, readPolicy } from './policy.ts'
 import { Sensitive } from './sensitive.ts'
+import { requireDatabaseUrl } from './storage/external-database.ts'
 import { StartupError } from './storage/startup-error.ts'
 
 /** Everything that an operator can set, read once at start. The environment is not read anywhere else. */
@@ -16,7 +17,8 @@ export interface Settings {
   readonly postgresBin?: string
   readonly signingKeyFile?: string
   readonly adminKey?: Sensitive<string>
-  readonly publicUrl: string
+  /** Absent: the address that the router listens on. */
+  readonly publicUrl?: string
   /** Absent: `info`, or `warn` where a person looks at the lines. */
   readonly logLevel?: LogLevel
   readonly policy: Policy
@@ -54,7 +56,12 @@ export const VARIABLES = [
     meaning: 'A folder with initdb and postgres 18, in place of the packaged ones.',
   },
   { name: 'MESH_SIGNING_KEY_FILE', meaning: 'Ed25519 private key (PKCS #8 PEM) that signs receipts.' },
-  { name: 'MESH_ADMIN_KEY', meaning: 'First operator key, 32 characters or more.', secret: true },
+  {
+    name: 'MESH_ADMIN_KEY',
+    meaning:
+      'Operator key, 32 characters or more, the same on every router. Without it MESH makes one in MESH_HOME/admin-key.',
+    secret: true,
+  },
   {
     name: 'MESH_PUBLIC_URL',
     meaning: 'The origin by which people reach MESH.',
@@ -63,7 +70,11 @@ export const VARIABLES = [
   { name: 'MESH_SETTINGS', meaning: "A JSON file with the operator's policy; see docs/settings.md." },
   { name: 'HTTPS_PROXY', meaning: 'A proxy through which live providers are reached.' },
   { name: 'NO_PROXY', meaning: 'Hosts that are reached without the proxy.' },
-  { name: 'MESH_LOG_LEVEL', meaning: `One of ${LOG_LEVELS.join(', ')}.`, default: 'info, and warn on a terminal' },
+  {
+    name: 'MESH_LOG_LEVEL',
+    meaning: `One of ${LOG_LEVELS.join(', ')}.`,
+    default: 'info, and warn on a terminal',
+  },
 ] as const satisfies readonly Variable[]
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -78,6 +89,7 @@ export function readSettings(environment: Environment, projectFolder: string, ca
   const port = readPort(read('PORT'))
   const home = resolve(projectFolder, read('MESH_HOME') ?? '.mesh')
   const databaseUrl = read('DATABASE_URL')
+  if (databaseUrl !== undefined) requireDatabaseUrl(databaseUrl)
   const signingKeyFile = read('MESH_SIGNING_KEY_FILE')
   if (databaseUrl !== undefined && signingKeyFile === undefined) {
     throw new StartupError(
@@ -90,6 +102,7 @@ export function readSettings(environment: Environment, projectFolder: string, ca
   }
   const postgresBin = read('MESH_POSTGRES_BIN')
   const httpsProxy = readOrigin(read('HTTPS_PROXY') ?? read('https_proxy'), 'HTTPS_PROXY')
+  const publicUrl = readOrigin(read('MESH_PUBLIC_URL'), 'MESH_PUBLIC_URL')
   warnings.push(...unknownVariables(environment, catalog))
   return {
     port,
@@ -99,7 +112,7 @@ export function readSettings(environment: Environment, projectFolder: string, ca
     ...(postgresBin === undefined ? {} : { postgresBin }),
     ...(signingKeyFile === undefined ? {} : { signingKeyFile: resolve(projectFolder, signingKeyFile) }),
     ...(adminKey === undefined ? {} : { adminKey: new Sensitive(adminKey) }),
-    publicUrl: readOrigin(read('MESH_PUBLIC_URL'), 'MESH_PUBLIC_URL') ?? `http://localhost:${port}`,
+    ...(publicUrl === undefined ? {} : { publicUrl }),
     ...(httpsProxy === undefined
       ? {}
       : { proxy: { httpsProxy, noProxy: read('NO_PROXY') ?? read('no_proxy') ?? '' } }),

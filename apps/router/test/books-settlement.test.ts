@@ -14,6 +14,7 @@ import {
   makeAccount,
   openBooksFixture,
   settlementOf,
+  someoneWaits,
 } from './support/books-fixture.ts'
 import { until } from './support/until.ts'
 
@@ -184,6 +185,26 @@ test('nothing is reaped within the grace after the start of the database, nor wh
   assert.equal(await books.reap('expired'), 0)
   await expire()
   assert.equal(await books.reap('expired'), 1)
+})
+
+test('a hold that was renewed while its reaper waited for the books stays', async (t) => {
+  const { database, routers } = await openBooksFixture(t)
+  const [books] = routers
+  assert.ok(books)
+  const payer = await makeAccount(database)
+  const request = holdRequest(payer)
+  await books.hold(request)
+  await database.query
+    .updateTable('holds')
+    .set({ expires_at: new Date(0) })
+    .execute()
+  const lock = await lockBooks(database)
+  const reaped = books.reap('expired')
+  await until('the reaper waits for the books', () => someoneWaits(database))
+  await books.renew()
+  await lock.release()
+  assert.equal(await reaped, 0)
+  assert.deepEqual(await heldCalls(database), [request.callId])
 })
 
 test('a settlement that the database refuses is alone in that', async (t) => {

@@ -12,6 +12,7 @@ import {
   makeAccount,
   openBooksFixture,
   setClock,
+  someoneWaits,
 } from './support/books-fixture.ts'
 import { until } from './support/until.ts'
 
@@ -123,12 +124,7 @@ async function holdDuring(
 ): ReturnType<PostgresBooks['hold']> {
   const lock = await lockBooks(database)
   const decision = books.hold(holdRequest(payer))
-  await until('the hold waits for the account', async () => {
-    const { rowCount } = await database.pool.query(
-      `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
-    )
-    return rowCount === 1
-  })
+  await until('the hold waits for the account', () => someoneWaits(database))
   await database.pool.query(change)
   await lock.release()
   return await decision

@@ -188,6 +188,7 @@ function assertIsError(code: ErrorCode, { status, headers, text, json }: Answere
   assert.match(json.error.message, /^\S.{10,}\.$/)
   assert.match(headers.get('content-type') ?? '', /^application\/json/)
   assert.match(headers.get('x-request-id') ?? '', /^req_[0-9a-z]{26}$/)
+  if (code === 'internal') assert.ok(json.error.message.includes(headers.get('x-request-id')))
   assert.equal(headers.get('x-should-retry'), row.retry ? null : 'false')
   const retryAfter = headers.get('retry-after')
   if (status === 429 || status === 503) {

@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test'
 import { makeSecret } from '../src/accounts/key-secret.ts'
 import { systemSeams } from '../src/seams.ts'
 import { Sensitive } from '../src/sensitive.ts'
-import { type HttpFixture, startHttpFixture } from './support/http-fixture.ts'
+import { type HttpFixture, type JsonAnswer, startHttpFixture } from './support/http-fixture.ts'
 import { until } from './support/until.ts'
 
 let mesh: HttpFixture
@@ -342,32 +342,148 @@ test('a key grants nothing beyond itself', async (t) => {
   })
 })
 
-test("a key cannot escape its project's limits by making a key in another project", async () => {
-  const accountId = await mesh.createAccount()
-  const { body: project } = await mesh.request('POST', '/v1/projects', {
-    key: mesh.operatorKey,
-    body: { name: 'small', accountId, limits: { dailyUsdLimit: '1' } },
-  })
-  const { body: wide } = await mesh.request('POST', '/v1/projects', {
-    key: mesh.operatorKey,
-    body: { name: 'wide', accountId },
-  })
-  const maker = await mesh.createKey({ accountId, projectId: project.id })
-  const made = await mesh.request('POST', '/v1/api-keys', {
-    key: maker.secret,
-    body: { name: 'escapee', projectId: wide.id },
-  })
-  assert.equal(made.body.limits.dailyUsdLimit, '1.000000000')
-  const raised = await mesh.request('PATCH', `/v1/projects/${project.id}`, {
-    key: maker.secret,
-    body: { limits: { dailyUsdLimit: '2' } },
-  })
-  assert.equal(raised.status, 403)
-  const lowered = await mesh.request('PATCH', `/v1/projects/${project.id}`, {
-    key: maker.secret,
-    body: { limits: { dailyUsdLimit: '0.5' } },
-  })
-  assert.equal(lowered.body.limits.dailyUsdLimit, '0.500000000')
+/** Each limit, a value of it, and one that allows more. */
+const LIMITS: readonly (readonly [limit: string, value: unknown, more: unknown, sumsUp: boolean])[] = [
+  ['requestsPerMinute', 10, 11, true],
+  ['tokensPerMinute', 10, 11, true],
+  ['maxConcurrentRequests', 10, 11, true],
+  ['monthlyRequestLimit', 10, 11, true],
+  ['monthlyTokenLimit', 10, 11, true],
+  ['dailyUsdLimit', '1', '2', true],
+  ['monthlyUsdLimit', '1', '2', true],
+  ['totalUsdLimit', '1', '2', true],
+  ['maxUsdPerRequest', '1', '2', false],
+  ['allowedModels', ['mesh/alpha'], ['mesh/alpha', 'mesh/beta'], false],
+  ['allowedProviders', ['openai'], ['anthropic'], false],
+  ['minimumPrivacyClass', 'protected', 'standard', false],
+  ['expiresAt', '2100-01-01T00:00:00.000Z', '2100-01-01T00:00:01.000Z', false],
+]
+
+async function makeProject(body: object, key = mesh.operatorKey): Promise<string> {
+  const made = await mesh.request('POST', '/v1/projects', { key, body: { name: 'project', ...body } })
+  assert.equal(made.status, 201, JSON.stringify(made.body))
+  return made.body.id
+}
+
+function assertBeyond({ status, body }: JsonAnswer, param?: string): void {
+  assert.equal(status, 403, JSON.stringify(body))
+  assert.equal(body.error.code, 'insufficient_scope')
+  if (param !== undefined) assert.equal(body.error.param, param)
+}
+
+test('no limit of a project is escaped by way of another project', async (t) => {
+  for (const [limit, value, , sumsUp] of LIMITS) {
+    await t.test(limit, async () => {
+      const accountId = await mesh.createAccount()
+      const small = await makeProject({ accountId, limits: { [limit]: value } })
+      const wide = await makeProject({ accountId })
+      const maker = await mesh.createKey({ accountId, projectId: small })
+      const stranger = await mesh.createKey({ accountId, projectId: wide, limits: { [limit]: value } })
+      const ask = (method: string, path: string, body?: object) =>
+        mesh.request(method, path, { key: maker.secret, body })
+
+      const inside = await ask('POST', '/v1/api-keys', { name: 'inside' })
+      assert.equal(inside.status, 201)
+      const outside = await ask('POST', '/v1/api-keys', { name: 'outside', projectId: wide })
+      const project = await ask('POST', '/v1/projects', { name: 'mine' })
+      const secret = await ask('POST', `/v1/api-keys/${stranger.id}/rotate`)
+      const loosened = await ask('PATCH', `/v1/api-keys/${stranger.id}/limits`, { [limit]: null })
+      assertBeyond(loosened, limit)
+      if (sumsUp) {
+        assertBeyond(outside, 'projectId')
+        assertBeyond(project)
+        assert.match(project.body.error.message, /Ask the operator\.$/)
+        assertBeyond(secret)
+        return
+      }
+      assert.equal(outside.status, 201)
+      assert.equal(secret.status, 201)
+      assert.equal(project.status, 201)
+      const expected = limit === 'maxUsdPerRequest' ? '1.000000000' : value
+      assert.deepEqual(outside.body.limits[limit], expected)
+      assert.deepEqual(project.body.limits[limit], expected)
+      assertBeyond(
+        await ask('POST', '/v1/projects', { name: 'mine', limits: { [limit]: null } }),
+        `limits.${limit}`,
+      )
+    })
+  }
+})
+
+test('no limit of a key is escaped by way of a project or of another key', async (t) => {
+  for (const [limit, value, more, sumsUp] of LIMITS) {
+    await t.test(limit, async () => {
+      const accountId = await mesh.createAccount()
+      const maker = await mesh.createKey({ accountId, limits: { [limit]: value } })
+      const sibling = await mesh.createKey({ accountId, limits: { [limit]: value } })
+      const ask = (method: string, path: string, body?: object) =>
+        mesh.request(method, path, { key: maker.secret, body })
+      for (const beyond of [more, null]) {
+        const made = await ask('POST', '/v1/projects', { name: 'mine', limits: { [limit]: beyond } })
+        assertBeyond(made, `limits.${limit}`)
+      }
+      const made = await ask('POST', '/v1/projects', { name: 'mine' })
+      assert.deepEqual(made.body.limits[limit], maker.limits[limit])
+      const child = await ask('POST', '/v1/api-keys', { name: 'child', projectId: made.body.id })
+      assert.equal(child.body.madeBy, maker.id, 'what it uses counts against its maker')
+      assert.equal((await ask('POST', `/v1/api-keys/${child.body.id}/rotate`)).status, 201)
+      const secret = await ask('POST', `/v1/api-keys/${sibling.id}/rotate`)
+      if (sumsUp) assertBeyond(secret)
+      else assert.equal(secret.status, 201)
+    })
+  }
+})
+
+test('a key tightens the limits of any project, and loosens none', async (t) => {
+  for (const [limit, value, more] of LIMITS) {
+    await t.test(limit, async () => {
+      const accountId = await mesh.createAccount()
+      const own = await makeProject({ accountId })
+      const other = await makeProject({ accountId })
+      const { secret } = await mesh.createKey({ accountId, projectId: own })
+      for (const id of [own, other]) {
+        const change = (value: unknown, key = secret) =>
+          mesh.request('PATCH', `/v1/projects/${id}`, { key, body: { limits: { [limit]: value } } })
+        assert.equal((await change(more)).status, 200, 'no limit yet')
+        if (limit !== 'allowedProviders') assert.equal((await change(value)).status, 200)
+        const { body: present } = await change(limit === 'allowedProviders' ? more : value)
+        // The floor `standard` is none at all.
+        assertBeyond(await change(limit === 'allowedProviders' ? value : more), `limits.${limit}`)
+        assertBeyond(await change(null), `limits.${limit}`)
+        const renamed = await mesh.request('PATCH', `/v1/projects/${id}`, {
+          key: secret,
+          body: { name: 'renamed' },
+        })
+        assert.deepEqual(renamed.body.limits, present.limits)
+        assert.equal((await change(null, mesh.operatorKey)).body.limits[limit], null)
+      }
+    })
+  }
+})
+
+test('a rotation takes an empty body of any type, and nothing but JSON otherwise', async () => {
+  for (const type of [
+    undefined,
+    'application/json',
+    'text/plain',
+    'application/x-www-form-urlencoded',
+    'application/octet-stream',
+  ]) {
+    const { id } = await mesh.createKey()
+    const rotate = (body: string, added: Record<string, string> = {}) =>
+      fetch(`${mesh.url}/v1/api-keys/${id}/rotate`, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${mesh.operatorKey}`,
+          ...(type === undefined ? {} : { 'content-type': type }),
+          ...added,
+        },
+        body,
+      })
+    const { status } = await rotate('graceSeconds=1')
+    assert.equal(status, type === 'application/json' ? 400 : 415, type)
+    assert.equal((await rotate('')).status, 201, type)
+  }
 })
 
 test('test keys see their own world alone', async () => {

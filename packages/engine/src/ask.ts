@@ -161,10 +161,13 @@ export interface AskShape {
   readonly parameters: readonly string[]
 }
 
-/** An upper bound on input tokens, before it is known which model will count them. */
+/** How much input there is, before it is known which model will count it: a bound on its tokens, and plain sizes. */
 export interface InputBound {
   /** UTF-8 bytes of all text plus a constant a message: a hard bound for byte-level tokenizers. */
   readonly textTokens: number
+  /** UTF-8 bytes of the same text as it came, and nothing else: what fair estimates are made from. */
+  readonly textBytes: number
+  readonly messages: number
   readonly images: number
   readonly files: number
   readonly audioSeconds: number

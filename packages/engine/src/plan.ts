@@ -27,6 +27,7 @@ export type ExcludedBy =
   | 'parameters'
   | 'context_length'
   | 'max_price'
+  | 'attempts_max'
 
 /** An endpoint that may serve a call, with the prices that the caller would pay there. */
 export interface Candidate {
@@ -38,6 +39,7 @@ export interface Candidate {
 }
 
 export interface Plan {
+  /** All that may be tried, in this order: the hold covers every one of them. */
   readonly candidates: readonly Candidate[]
   readonly excluded: readonly { readonly endpoint: EndpointId; readonly by: ExcludedBy }[]
   /** The models that were asked for, resolved, the first choice first. */
@@ -79,13 +81,15 @@ export interface PlanInput {
   readonly inputTokensMax: (bound: InputBound, endpoint: Endpoint) => number
 }
 
+/** However many endpoints could serve a call: each that is tried costs time, and each that may be is held for. */
+export const ATTEMPTS_MAX = 6
 /** The output at which endpoints are compared by price, where the caller allows that much. */
 const COMPARED_OUTPUT_TOKENS = 512
 /**
- * The input bound counts a token a byte, which would refuse prompts that fit. An endpoint is left out only where the
- * text is too long even at this many bytes a token; where it is closer than that, the provider is the judge.
+ * The longest token of the vocabularies in use (a run of spaces). An endpoint is left out only where the text is too
+ * long even if it were made of nothing else; where it is closer than that, the provider is the judge.
  */
-const BYTES_PER_TOKEN_AT_MOST = 8
+const BYTES_PER_TOKEN_MAX = 128
 
 /**
  * Decides who may serve a call, and in which order. Pure and deterministic: the same input gives the same plan, in
@@ -93,7 +97,8 @@ const BYTES_PER_TOKEN_AT_MOST = 8
  *
  * Hard filters run in the order of `ExcludedBy`; each endpoint that is removed carries the first word that applies.
  * Then the caller's order of models rules; within a model the caller's order of providers; then the expected price,
- * lowest first; then the endpoint's id. Without fallbacks only the first candidate stays.
+ * lowest first; then the endpoint's id. Without fallbacks only the first candidate stays; with them as many as may be
+ * tried.
  */
 export function plan(input: PlanInput): Plan {
   const models = [...new Set(input.models)]
@@ -109,12 +114,26 @@ export function plan(input: PlanInput): Plan {
     }
     candidates.push(...ordered(ofModel, input))
   }
-  return {
-    candidates: input.route.allowFallbacks ? candidates : candidates.slice(0, 1),
-    excluded,
-    models,
-    snapshot: input.snapshot.id,
+  const { id: snapshot } = input.snapshot
+  if (!input.route.allowFallbacks) return { candidates: candidates.slice(0, 1), excluded, models, snapshot }
+  const tried = worthTrying(candidates)
+  for (const candidate of candidates) {
+    if (!tried.includes(candidate)) excluded.push({ endpoint: candidate.endpoint.id, by: 'attempts_max' })
   }
+  return { candidates: tried, excluded, models, snapshot }
+}
+
+/**
+ * The best endpoint of every model has a place before the second best of any, so that a fault of one model (its
+ * context, its only provider) never uses up the places of the others. The order stays.
+ */
+function worthTrying(candidates: readonly Candidate[]): Candidate[] {
+  const isBest = ({ endpoint }: Candidate, at: number) => endpoint.model !== candidates[at - 1]?.endpoint.model
+  const places = [
+    ...candidates.filter(isBest),
+    ...candidates.filter((candidate, at) => !isBest(candidate, at)),
+  ].slice(0, ATTEMPTS_MAX)
+  return candidates.filter((candidate) => places.includes(candidate))
 }
 
 /** A model's endpoints by id, so that the catalogue's own order cannot matter. */
@@ -188,7 +207,7 @@ function lacksParameters({ endpoint }: Candidate, { shape, route, snapshot }: Pl
 }
 
 function fewestInputTokens(shape: AskShape): number {
-  return Math.floor(shape.inputTokensBound.textTokens / BYTES_PER_TOKEN_AT_MOST)
+  return Math.floor(shape.inputTokensBound.textBytes / BYTES_PER_TOKEN_MAX)
 }
 
 /** A caller's price cap holds whatever tier or hour the call falls in, so the dearest that it can reach counts. */

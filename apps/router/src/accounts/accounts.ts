@@ -3,6 +3,7 @@ import type { Kysely, Selectable } from 'kysely'
 import { MeshError } from '../errors.ts'
 import { type AccountId, newId, type ProjectId } from '../ids.ts'
 import { openAccountBooks } from '../ledger/account-books.ts'
+import { inTransaction } from '../storage/database.ts'
 import type { AccountsTable, Tables } from '../storage/tables.ts'
 import { recordAudit } from './audit.ts'
 import type { AccountStatus } from './caller.ts'
@@ -40,7 +41,7 @@ export async function createAccount(
     readonly limits?: LimitsPatch | undefined
   },
 ): Promise<AccountRecord> {
-  return database.query.transaction().execute(async (transaction) => {
+  return inTransaction(database.query, async (transaction) => {
     const id = newId('acct', seams)
     const limits = patchLimits(NO_LIMITS, asked.limits ?? {})
     const plan = asked.plan === undefined ? {} : { plan: asked.plan }
@@ -208,5 +209,8 @@ async function stopAllCalls(change: PolicyChange): Promise<void> {
     .where('account_id', '=', change.accountId)
     .where('revoked_at', 'is', null)
     .execute()
-  change.stopCalls(keys.map(({ id }) => id))
+  change.stopCalls(
+    keys.map(({ id }) => id),
+    'account_suspended',
+  )
 }

@@ -1,11 +1,14 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { type Kysely, sql } from 'kysely'
 import { MeshError } from '../errors.ts'
 import type { AccountId, KeyId, Seams } from '../ids.ts'
 import { Sensitive } from '../sensitive.ts'
 import type { Database } from '../storage/database.ts'
+import type { Tables } from '../storage/tables.ts'
 import { type Caller, type KeyState, readKeyState } from './caller.ts'
 import { hashSecret, parseSecret } from './key-secret.ts'
 import { findOperator } from './operator-keys.ts'
+import type { KeyStop } from './policy-notice.ts'
 import { type ReadKey, RememberedKeys } from './remembered-keys.ts'
 
 export interface AuthenticatorOptions {
@@ -31,7 +34,7 @@ export interface Authenticator {
   evict(accountId: AccountId): void
   evictAll(): void
   /** Those of some keys that no longer count: for streams that ran while notices of the database were missed. */
-  stoppedAmong(keyIds: readonly KeyId[]): Promise<KeyId[]>
+  stoppedAmong(keyIds: readonly KeyId[]): Promise<KeyStop[]>
 }
 
 /** Builds the authenticator over the database. */
@@ -61,20 +64,31 @@ export function createAuthenticator({ database, seams, cachedKeysMax }: Authenti
     },
     evict: (accountId) => remembered.evict(accountId),
     evictAll: () => remembered.evictAll(),
-    async stoppedAmong(keyIds) {
-      if (keyIds.length === 0) return []
-      const counting = await database.query
-        .selectFrom('api_keys')
-        .innerJoin('accounts', 'accounts.id', 'api_keys.account_id')
-        .select('api_keys.id')
-        .where('api_keys.id', 'in', keyIds)
-        .where('api_keys.revoked_at', 'is', null)
-        .where('accounts.status', '=', 'active')
-        .execute()
-      const alive = new Set(counting.map(({ id }) => id))
-      return keyIds.filter((id) => !alive.has(id))
-    },
+    stoppedAmong: (keyIds) => stoppedAmong(database.query, keyIds),
   }
+}
+
+async function stoppedAmong(query: Kysely<Tables>, keyIds: readonly KeyId[]): Promise<KeyStop[]> {
+  if (keyIds.length === 0) return []
+  const counting = await query
+    .selectFrom('api_keys')
+    .innerJoin('accounts', 'accounts.id', 'api_keys.account_id')
+    .select(['api_keys.id', 'accounts.status'])
+    .where('api_keys.id', 'in', keyIds)
+    .where('api_keys.revoked_at', 'is', null)
+    .where((where) =>
+      where.or([where('stops_at', 'is', null), where('stops_at', '>', sql<Date>`mesh_now()`)]),
+    )
+    .execute()
+  const statuses = new Map(counting.map(({ id, status }) => [id, status]))
+  const stops: KeyStop[] = [
+    { keyIds: keyIds.filter((id) => !statuses.has(id)), reason: 'key_revoked' },
+    {
+      keyIds: keyIds.filter((id) => (statuses.get(id) ?? 'active') !== 'active'),
+      reason: 'account_suspended',
+    },
+  ]
+  return stops.filter((stop) => stop.keyIds.length > 0)
 }
 
 /**

@@ -4,6 +4,7 @@ import { type AccountId, newId, type Seams } from '../ids.ts'
 import { grant } from '../ledger/grants.ts'
 import type { Database } from '../storage/database.ts'
 import { recordAudit } from './audit.ts'
+import { USD_NANO_MAX } from './limit-schema.ts'
 import type { Operator } from './operator-keys.ts'
 import { type OperatorRequest, onceByKey } from './operator-requests.ts'
 
@@ -15,7 +16,10 @@ export interface GrantRequest {
   readonly livemode: boolean
 }
 
-/** The ledger's grant, its audit event and the memory of its idempotency key, in one transaction. */
+/**
+ * The ledger's grant, its audit event and the memory of its idempotency key, in one transaction.
+ * @throws MeshError `invalid_request` where the balance would pass `USD_NANO_MAX`.
+ */
 export async function grantCredit(
   { database, seams }: { readonly database: Database; readonly seams: Seams },
   operator: Operator,
@@ -28,6 +32,7 @@ export async function grantCredit(
       const granted = await grant({ ...database, query: transaction }, { id, ...asked })
       if (granted.outcome === 'conflict')
         throw new MeshError('internal', 'A new ledger id was taken already.')
+      if (granted.balanceAfterNano > USD_NANO_MAX) throw balanceTooLarge()
       const { accountId, livemode, reason } = asked
       const amountUsd = formatUsd(asked.amountNano)
       await recordAudit(transaction, seams, {
@@ -51,4 +56,12 @@ export async function grantCredit(
     }
     return once === undefined ? write() : onceByKey(transaction, once, write)
   })
+}
+
+function balanceTooLarge(): MeshError {
+  return new MeshError(
+    'invalid_request',
+    `amountUsd: The balance would pass ${formatUsd(USD_NANO_MAX)} USD, the most that an account holds in one world. Grant less.`,
+    { param: 'amountUsd' },
+  )
 }

@@ -50,5 +50,8 @@ export async function revokeKeys(
     .returning(['id', 'livemode'])
     .execute()
   for (const { id, livemode } of revoked) await change.audit({ action: 'key.revoked', target: id, livemode })
-  change.stopCalls(revoked.map(({ id }) => id))
+  change.stopCalls(
+    revoked.map(({ id }) => id),
+    'key_revoked',
+  )
 }

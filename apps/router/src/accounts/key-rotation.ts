@@ -1,10 +1,8 @@
-import { type Selectable, sql } from 'kysely'
+import { sql } from 'kysely'
 import { MeshError } from '../errors.ts'
 import { type KeyId, newId } from '../ids.ts'
-import type { ApiKeysTable } from '../storage/tables.ts'
-import { boundIn, requireLimitsWithin, requireManages, requireScopesWithin } from './authority.ts'
+import { requireManages, requireScopesWithin, requireSecretWithin } from './authority.ts'
 import { insertKey, type MadeKey, readKey, requireNotRevoked } from './key-records.ts'
-import type { Limits } from './limits.ts'
 import { changePolicy, type PolicyStore } from './policy-change.ts'
 import type { Principal } from './principal.ts'
 import { readScopes } from './scopes.ts'
@@ -26,6 +24,7 @@ export async function rotateKey(
     requireManages(change.principal, row)
     if (row.successor_id !== null) throw alreadyRotated(row.successor_id)
     requireNotRevoked(row)
+    requireScopesWithin(change.principal, readScopes(row.scopes))
     requireSecretWithin(change.principal, row, limits)
     const made = await insertKey(store, change, {
       id: newId('key', store.seams),
@@ -45,7 +44,7 @@ export async function rotateKey(
       })
       .where('id', '=', id)
       .execute()
-    if (graceSeconds === 0) change.stopCalls([id])
+    if (graceSeconds === 0) change.stopCalls([id], 'key_revoked')
     await change.audit({
       action: 'key.rotated',
       target: id,
@@ -54,18 +53,6 @@ export async function rotateKey(
     })
     return made
   })
-}
-
-/**
- * A rotation hands out a secret, so it gives away as much as making the key would. A key of the asking key's own
- * lineage or family is bound by it already.
- */
-function requireSecretWithin(principal: Principal, row: Selectable<ApiKeysTable>, limits: Limits): void {
-  if (principal.kind === 'operator') return
-  requireScopesWithin(principal, readScopes(row.scopes))
-  const { lineageId } = principal.caller.key
-  if (row.lineage_id === lineageId || row.parent_lineage_id === lineageId) return
-  requireLimitsWithin(limits, boundIn(principal.caller, row.project_id), 'limits.')
 }
 
 function alreadyRotated(successorId: KeyId): MeshError {

@@ -3,9 +3,11 @@ import { type AccountId, type KeyId, newId, type ProjectId } from '../ids.ts'
 import {
   accountOf,
   boundIn,
+  escapes,
   requireLimitsWithin,
   requireMaker,
   requireManages,
+  requireOwnProject,
   requireScopesWithin,
   requireWorld,
 } from './authority.ts'
@@ -52,6 +54,7 @@ export async function createKey(store: PolicyStore, principal: Principal, asked:
       accountId,
       asked.projectId ?? ownProject(change.principal),
     )
+    requireOwnProject(change.principal, project.row.id)
     const limits = grantedLimits(change.principal, project.row.id, asked.limits ?? {})
     const id = newId('key', store.seams)
     await insertLimits(change.transaction, accountId, id, limits)
@@ -94,7 +97,10 @@ export async function updateKey(
   })
 }
 
-/** Changes the limits of a key's lineage. What it has used so far stays counted. */
+/**
+ * Changes the limits of a key's lineage. What it has used so far stays counted. A key loosens no limits of one whose
+ * use would not count towards its own.
+ */
 export async function updateKeyLimits(
   store: PolicyStore,
   principal: Principal,
@@ -103,7 +109,8 @@ export async function updateKeyLimits(
 ): Promise<KeyRecord> {
   return changeKey(store, principal, id, async (change, { row, limits }) => {
     if (change.principal.kind === 'key') {
-      requireLimitsWithin(patch, boundIn(change.principal.caller, row.project_id), '')
+      const { caller } = change.principal
+      requireLimitsWithin(patch, escapes(caller, row) ? limits : boundIn(caller, row.project_id), '')
     }
     const patched = patchLimits(limits, patch)
     await storeLimits(change.transaction, row.lineage_id, patched)

@@ -3,8 +3,8 @@ import { parseUsd } from '@mesh/catalog/money.ts'
 import { PRIVACY_CLASSES } from '@mesh/engine/privacy-class.ts'
 import { z } from 'zod'
 
-/** A billion dollars: beyond it a sum of amounts could leave 64 bits. */
-const USD_NANO_MAX = 10n ** 18n
+/** A billion dollars, for one amount and for one balance: a sum of two stays far within 64 bits. */
+export const USD_NANO_MAX = 10n ** 18n
 const USD_MESSAGE =
   'must be USD from 0 to 1000000000 as a decimal string with at most nine places, like "5.00"'
 const NAMES_MAX = 200

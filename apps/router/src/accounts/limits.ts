@@ -38,6 +38,13 @@ const MONEY_LIMITS = [
   'totalUsdLimit',
   'maxUsdPerRequest',
 ] as const satisfies readonly LimitField[]
+/** Those that are counted or summed up over calls, and so for each account, project and key apart. */
+const TALLIED_LIMITS = [
+  ...COUNT_LIMITS,
+  'dailyUsdLimit',
+  'monthlyUsdLimit',
+  'totalUsdLimit',
+] as const satisfies readonly LimitField[]
 const LIST_LIMITS = ['allowedModels', 'allowedProviders'] as const satisfies readonly LimitField[]
 const LIMIT_FIELDS = [
   ...COUNT_LIMITS,
@@ -93,6 +100,11 @@ function isMore(wanted: bigint | Date | null, bound: bigint | Date | null): bool
 
 function namesMore<Name>(wanted: readonly Name[] | null, bound: readonly Name[] | null): boolean {
   return bound !== null && (wanted === null || !wanted.every((name) => bound.includes(name)))
+}
+
+/** Whether any limit holds for all calls together: whoever makes some of them elsewhere escapes it. */
+export function tallies(limits: Limits): boolean {
+  return TALLIED_LIMITS.some((field) => limits[field] !== null)
 }
 
 /** What two sets of limits allow together. */

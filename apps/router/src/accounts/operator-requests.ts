@@ -8,11 +8,16 @@ export interface OperatorRequest {
   readonly bodyHmac: Buffer
 }
 
+/** A repeat of a write comes within minutes; what is older only takes room. */
+const REMEMBERED_FOR = sql`interval '30 days'`
+/** So that no write waits for the sweep of years. */
+const SWEPT_AT_ONCE_MAX = 100
+
 type JsonObject = Readonly<Record<string, unknown>>
 
 /**
- * Does a write once for each key and remembers its answer, in the transaction of the write. A second request with the
- * key waits for the first and gets the same answer.
+ * Does a write once for each key and remembers its answer for 30 days, in the transaction of the write. A second
+ * request with the key waits for the first and gets the same answer.
  * @throws MeshError `idempotency_conflict` for another body under the same key.
  */
 export async function onceByKey<Answer extends JsonObject>(
@@ -38,5 +43,16 @@ export async function onceByKey<Answer extends JsonObject>(
     .insertInto('operator_requests')
     .values({ key_hmac: request.keyHmac, body_hmac: request.bodyHmac, response: JSON.stringify(answer) })
     .execute()
+  await forgetOldRequests(transaction)
   return answer
+}
+
+/** Each write takes away more rows than it adds. Rows that another write takes away are left to it. */
+async function forgetOldRequests(transaction: Kysely<Tables>): Promise<void> {
+  await sql`
+    delete from operator_requests where key_hmac in (
+      select key_hmac from operator_requests where created_at < now() - ${REMEMBERED_FOR}
+      limit ${SWEPT_AT_ONCE_MAX} for update skip locked
+    )
+  `.execute(transaction)
 }

@@ -1,12 +1,12 @@
 import { type Kysely, sql } from 'kysely'
 import { MeshError } from '../errors.ts'
 import type { AccountId, KeyId, Seams } from '../ids.ts'
-import type { Database } from '../storage/database.ts'
+import { type Database, inTransaction } from '../storage/database.ts'
 import type { Tables } from '../storage/tables.ts'
 import { type AuditRecord, recordAudit } from './audit.ts'
 import { usableCaller } from './authenticate.ts'
 import { readKeyState } from './caller.ts'
-import { POLICY_CHANNEL, writeNotices } from './policy-notice.ts'
+import { type KeyStop, POLICY_CHANNEL, type StopReason, writeNotices } from './policy-notice.ts'
 import { actorId, type Principal, requireScope } from './principal.ts'
 
 export interface PolicyStore {
@@ -22,11 +22,11 @@ export interface PolicyChange {
   readonly principal: Principal
   audit(record: Pick<AuditRecord, 'action' | 'target' | 'livemode' | 'before' | 'after'>): Promise<void>
   /** Says that keys stop now, so that their running calls are cut on every router. */
-  stopCalls(keyIds: readonly KeyId[]): void
+  stopCalls(keyIds: readonly KeyId[], reason: StopReason): void
 }
 
 /**
- * Runs a change in one transaction. Taking the account's row first makes the changes of an account follow one
+ * Runs a change in one transaction, that of the store where it is in one. Taking the account's row first makes the changes of an account follow one
  * another; its new policy version makes every hold that was prepared before be refused as stale; the notice lets
  * routers forget what they remember. The key that asks is read again under the lock, so one that was revoked in the
  * meantime changes nothing any more.
@@ -38,7 +38,7 @@ export async function changePolicy<Result>(
   accountId: AccountId,
   change: (change: PolicyChange) => Promise<Result>,
 ): Promise<Result> {
-  return database.query.transaction().execute(async (transaction) => {
+  return inTransaction(database.query, async (transaction) => {
     const account = await transaction
       .updateTable('accounts')
       .set((set) => ({ policy_version: set('policy_version', '+', 1n) }))
@@ -46,16 +46,16 @@ export async function changePolicy<Result>(
       .returning('id')
       .executeTakeFirst()
     if (!account) throw new MeshError('not_found', 'There is no such account.')
-    const revokedKeyIds: KeyId[] = []
+    const stops: KeyStop[] = []
     const current = await readAgain(transaction, principal)
     const result = await change({
       transaction,
       accountId,
       principal: current,
       audit: (record) => recordAudit(transaction, seams, { ...record, accountId, actor: actorId(current) }),
-      stopCalls: (keyIds) => void revokedKeyIds.push(...keyIds),
+      stopCalls: (keyIds, reason) => void stops.push({ keyIds, reason }),
     })
-    for (const payload of writeNotices({ accountId, revokedKeyIds })) {
+    for (const payload of writeNotices(accountId, stops)) {
       await sql`select pg_notify(${POLICY_CHANNEL}, ${payload})`.execute(transaction)
     }
     return result

@@ -4,14 +4,17 @@ import type { KeyId } from '../ids.ts'
 import { describeError, type Log } from '../log.ts'
 import type { Database } from '../storage/database.ts'
 import type { Authenticator } from './authenticate.ts'
-import { POLICY_CHANNEL, readNotice } from './policy-notice.ts'
+import { POLICY_CHANNEL, readNotice, type StopReason } from './policy-notice.ts'
 
 export interface PolicyListenerOptions {
   readonly database: Pick<Database, 'connect'>
   /** Forgets what it remembers of an account that changed. */
   readonly authenticator: Pick<Authenticator, 'evict' | 'evictAll' | 'stoppedAmong'>
   /** The calls that run here: those of keys that stop are cut. */
-  readonly liveCalls: { readonly keyIds: readonly KeyId[]; abortKeys(keyIds: readonly KeyId[]): void }
+  readonly liveCalls: {
+    readonly keyIds: readonly KeyId[]
+    abortKeys(keyIds: readonly KeyId[], reason: StopReason): void
+  }
   readonly log: Log
   readonly reconnectMs?: number
   /** A connection that answers nothing for this long is given up, for a dead peer says nothing. */
@@ -66,7 +69,7 @@ async function listenOnce(
     const notice = readNotice(payload ?? '')
     if (notice) {
       options.authenticator.evict(notice.accountId)
-      options.liveCalls.abortKeys(notice.revokedKeyIds)
+      if (notice.stop) options.liveCalls.abortKeys(notice.stop.keyIds, notice.stop.reason)
     } else {
       // A newer router says something that this one cannot read: what it means must not be missed.
       catchUp(options).catch(fail)
@@ -87,7 +90,9 @@ async function listenOnce(
 /** Makes good for notices that may have been missed. */
 async function catchUp({ authenticator, liveCalls }: PolicyListenerOptions): Promise<void> {
   authenticator.evictAll()
-  liveCalls.abortKeys(await authenticator.stoppedAmong(liveCalls.keyIds))
+  for (const { keyIds, reason } of await authenticator.stoppedAmong(liveCalls.keyIds)) {
+    liveCalls.abortKeys(keyIds, reason)
+  }
 }
 
 async function beat(client: Client, timeoutMs: number): Promise<void> {

@@ -2,7 +2,13 @@ import { type Kysely, type Selectable, sql } from 'kysely'
 import { MeshError } from '../errors.ts'
 import { type AccountId, newId, type ProjectId } from '../ids.ts'
 import type { ProjectsTable, Tables } from '../storage/tables.ts'
-import { accountOf, requireLimitsWithin, requireMaker } from './authority.ts'
+import {
+  accountOf,
+  requireLimitsWithin,
+  requireMaker,
+  requireOwnProject,
+  requireTighter,
+} from './authority.ts'
 import { revokeKeys } from './key-revocation.ts'
 import { insertLimits, LIMIT_SELECTION, type LimitColumns, readLimits, storeLimits } from './limit-rows.ts'
 import { type Limits, type LimitsPatch, NO_LIMITS, patchLimits, renderLimits, tighterOf } from './limits.ts'
@@ -53,7 +59,10 @@ export async function listProjects(
   return (await rows.execute()).map(toRecord)
 }
 
-/** Makes a project. Limits on it bind its keys together. */
+/**
+ * Makes a project. Limits on it bind its keys together; those that a key leaves out are its own and its project's.
+ * @throws MeshError `insufficient_scope` for a project that would allow more than the asking key has itself.
+ */
 export async function createProject(
   store: PolicyStore,
   principal: Principal,
@@ -66,8 +75,8 @@ export async function createProject(
   const accountId = accountOf(principal, asked.accountId)
   return changePolicy(store, principal, accountId, async (change) => {
     requireMaker(change.principal)
+    const limits = grantedLimits(change.principal, asked.limits ?? {})
     const id = newId('proj', store.seams)
-    const limits = patchLimits(NO_LIMITS, asked.limits ?? {})
     await insertProject(change.transaction, accountId, { id, name: asked.name, isDefault: false, limits })
     await change.audit({
       action: 'project.created',
@@ -97,7 +106,7 @@ export async function insertProject(
   await insertLimits(transaction, accountId, id, limits)
 }
 
-/** Renames a project or changes its limits. A key can lower the limits of its own project, not raise them. */
+/** Renames a project or changes its limits. A key can tighten them, not loosen them. */
 export async function updateProject(
   store: PolicyStore,
   principal: Principal,
@@ -106,11 +115,7 @@ export async function updateProject(
 ): Promise<ProjectRecord> {
   return changeProject(store, principal, id, async (change, { row, limits }) => {
     const { name = row.name } = patch
-    if (change.principal.kind === 'key') {
-      const { key, project } = change.principal.caller
-      const bound = project.id === id ? tighterOf(key.limits, limits) : key.limits
-      requireLimitsWithin(patch.limits ?? {}, bound, 'limits.')
-    }
+    requireTighter(change.principal, patch.limits ?? {}, limits)
     const patched = patchLimits(limits, patch.limits ?? {})
     await change.transaction.updateTable('projects').set({ name }).where('id', '=', id).execute()
     await storeLimits(change.transaction, id, patched)
@@ -192,6 +197,15 @@ async function changeProject<Result>(
     if (!isLive(change.principal)) await requireNoLiveKeys(change, id)
     return work(change, project)
   })
+}
+
+/** The limits of a new project: what is asked, and where nothing is asked those of the asking key and its project. */
+function grantedLimits(principal: Principal, asked: LimitsPatch): Limits {
+  if (principal.kind === 'operator') return patchLimits(NO_LIMITS, asked)
+  requireOwnProject(principal)
+  const bound = tighterOf(principal.caller.key.limits, principal.caller.project.limits)
+  requireLimitsWithin(asked, bound, 'limits.')
+  return patchLimits(bound, asked)
 }
 
 /** A project is of both worlds; where live keys use it, a test key has no say. */

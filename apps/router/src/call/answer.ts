@@ -1,3 +1,4 @@
+import type { Candidate } from '@mesh/engine/plan.ts'
 import type { Sink } from '@mesh/engine/run-outcome.ts'
 
 /** The way back to a caller: a stream, or one whole answer. An HTTP response, or a sealed one. */
@@ -6,6 +7,8 @@ export interface Answer extends Sink {
   readonly headSent: boolean
   /** Headers that a stream's head or a whole answer will carry. Set before the first byte. */
   setHeaders(headers: Readonly<Record<string, string>>): void
+  /** Headers of a stream's head, by who answers; `undefined` where a keep-alive leaves before that is known. */
+  setHeadHeaders(headersFor: (served: Candidate | undefined) => Readonly<Record<string, string>>): void
   /** Sends the last bytes of a stream. Once an answer has ended, nothing more is sent. */
   end(text: string): void
   /** Sends a whole answer. */

@@ -1,6 +1,7 @@
 import { formatUsd } from '@mesh/catalog/money.ts'
 import type { Caller } from '../accounts/caller.ts'
 import { MeshError } from '../errors.ts'
+import { describeError } from '../log.ts'
 import type { CallRequest } from './call-request.ts'
 import type { Mesh } from './mesh.ts'
 import type { Asked } from './parse.ts'
@@ -42,7 +43,10 @@ export async function claim(request: CallRequest, asked: Asked, caller: Caller, 
   }
 }
 
-/** Frees the key of a call that was refused before it was sent. */
+/** Frees the key of a call that was refused before it was sent. Never rejects: the refusal is what the caller must see. */
 export async function unclaim(request: CallRequest, asked: Asked, mesh: Mesh): Promise<void> {
-  if (asked.idempotency) await mesh.claims.release(request.id)
+  if (!asked.idempotency) return
+  await mesh.claims.release(request.id).catch((error: unknown) => {
+    mesh.log.warn('an idempotency key stays claimed', { callId: request.id, ...describeError(error) })
+  })
 }

@@ -6,7 +6,7 @@ import { errorAnswer } from '../http/error-answer.ts'
 import { receiptIdOf } from '../records/receipt.ts'
 import type { CallRequest } from './call-request.ts'
 import type { ChatReply } from './chat-reply.ts'
-import { privacyHeader } from './privacy.ts'
+import { servedHeaders } from './served-headers.ts'
 import type { Settled } from './settle.ts'
 
 /** Sends the end of an answer that is charged: finish chunk and `[DONE]`, or the whole body with its cost headers. */
@@ -21,11 +21,9 @@ export function end(request: CallRequest, reply: ChatReply, outcome: RunOutcome,
     answer.end(closing)
     return
   }
-  const { served } = outcome
   const { totalNano, upstreamNano } = settled.charge
   answer.setHeaders({
-    ...(served ? { 'x-mesh-model': served.endpoint.model, 'x-mesh-provider': served.endpoint.provider } : {}),
-    'x-mesh-privacy': privacyHeader(settled.privacy),
+    ...servedHeaders(outcome.served, settled.privacy),
     'x-mesh-upstream-cost-usd': formatUsd(upstreamNano),
     'x-mesh-margin-usd': formatUsd(totalNano - upstreamNano),
     'x-mesh-total-usd': formatUsd(totalNano),
@@ -55,7 +53,7 @@ export function endWithError(
     reply.fail({
       error: JSON.parse(JSON.stringify(error.toBody().error)),
       receiptId: receiptIdOf(id),
-      ...(outcome && settled && settled.charge.totalNano > 0n ? { usage: usageOf(outcome, settled) } : {}),
+      ...(outcome && settled && outcome.usage.source !== 'none' ? { usage: usageOf(outcome, settled) } : {}),
     }),
   )
 }

@@ -11,6 +11,12 @@ export interface LiveCall extends Disposable {
   readonly signal: AbortSignal
 }
 
+/** Why a key's running calls are ended, and what their callers are told. */
+const KEY_ENDINGS = {
+  key_revoked: 'This key was revoked while the call ran.',
+  account_suspended: 'This account was suspended or closed while the call ran.',
+} as const
+
 interface Entry {
   readonly keyId: KeyId
   readonly abort: AbortController
@@ -56,11 +62,10 @@ export class LiveCalls {
   }
 
   /** Ends every call of these keys with an error. */
-  abortKeys(keyIds: readonly KeyId[]): void {
+  abortKeys(keyIds: readonly KeyId[], reason: keyof typeof KEY_ENDINGS = 'key_revoked'): void {
     const ended = new Set<KeyId>(keyIds)
     for (const { keyId, abort } of this.#calls.values()) {
-      if (ended.has(keyId))
-        abort.abort(new MeshError('key_revoked', 'This key was revoked while the call ran.'))
+      if (ended.has(keyId)) abort.abort(new MeshError(reason, KEY_ENDINGS[reason]))
     }
   }
 

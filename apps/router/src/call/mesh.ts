@@ -11,6 +11,7 @@ import type { Log } from '../log.ts'
 import type { Policy } from '../policy.ts'
 import type { LiveCalls } from './live-calls.ts'
 import type { Pseudonyms } from './pseudonyms.ts'
+import type { RefusalRows } from './refusal-rows.ts'
 
 /** What a call needs of the router: made once in `main.ts`, the same for every call. */
 export interface Mesh {
@@ -25,9 +26,10 @@ export interface Mesh {
   /** The engine of each world: one reaches providers, the other their simulators. */
   readonly engines: { readonly live: Engine; readonly test: Engine }
   readonly liveCalls: LiveCalls
+  readonly refusalRows: RefusalRows
   readonly pseudonyms: Pseudonyms
-  /** Named in receipts as the issuer. */
-  readonly issuer: string
+  /** Named in receipts as the issuer: the origin that people reach this router by. */
+  readonly issuer: () => string
   readonly seams: Seams
   readonly log: Log
 }

@@ -1,6 +1,6 @@
 import type { Endpoint } from '@mesh/catalog/catalog.ts'
 import type { PrivacyClass, PrivacyRequest } from '@mesh/engine/ask.ts'
-import { classInTheClear } from '@mesh/engine/privacy-class.ts'
+import { classInTheClear, reaches } from '@mesh/engine/privacy-class.ts'
 
 /** What happened to a call's privacy: the same in the header, the body, the event and the receipt. */
 export interface PrivacyReport {
@@ -27,6 +27,19 @@ export function privacyReport(
     providerPlaintext: endpoint !== undefined,
     ...(request.mode === 'mesh' ? { reason: 'cleartext-to-edge' as const } : {}),
   }
+}
+
+/** What can be said before it is known who answers: the weakest of what the candidates offer. */
+export function weakestReport(
+  request: PrivacyRequest,
+  endpoints: readonly Endpoint[],
+  livemode: boolean,
+): PrivacyReport {
+  const reports = endpoints.map((endpoint) => privacyReport(request, endpoint, livemode))
+  return reports.reduce(
+    (weakest, report) => (reaches(report.class, weakest.class) ? weakest : report),
+    reports[0] ?? privacyReport(request, undefined, livemode),
+  )
 }
 
 /** The header `x-mesh-privacy`: a dictionary as in RFC 9651, written with semicolons as the contract has it. */

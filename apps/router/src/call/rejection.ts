@@ -17,7 +17,7 @@ const UNRECORDED: ReadonlySet<ErrorCode> = new Set([
   'internal',
 ])
 
-/** Waits for a stage that may refuse the call, and leaves an event of the refusal. */
+/** Waits for a stage that may refuse the call, and leaves an event of the refusal, up to a number for each key. */
 export async function orReject<Value>(
   stage: Promise<Value>,
   request: CallRequest,
@@ -28,7 +28,9 @@ export async function orReject<Value>(
   try {
     return await stage
   } catch (error) {
-    if (error instanceof MeshError && !UNRECORDED.has(error.code)) record(error, request, caller, mesh, asked)
+    if (error instanceof MeshError && !UNRECORDED.has(error.code) && mesh.refusalRows.take(caller.key.id)) {
+      record(error, request, caller, mesh, asked)
+    }
     throw error
   }
 }

@@ -1,6 +1,5 @@
 import { formatUsd, type NanoUsd } from '@mesh/catalog/money.ts'
 import type { Plan } from '@mesh/engine/plan.ts'
-import { ATTEMPTS_MAX } from '@mesh/engine/run.ts'
 import type { Budget } from '@mesh/engine/run-outcome.ts'
 import type { Caller } from '../accounts/caller.ts'
 import { MeshError } from '../errors.ts'
@@ -19,8 +18,8 @@ export interface Hold {
   /** What is held now: it grows with the budget. */
   readonly heldNano: () => NanoUsd
   readonly heldTokens: () => number
-  /** Output tokens that were held at first, and what lowered them below what was wanted. */
-  readonly loweredBy?: LimitName
+  /** The output that balance or limits carry, in tokens, where that is less than what was asked for; and which did it. */
+  readonly outputCap?: { readonly tokens: number; readonly by: LimitName }
   readonly rates: RateWindow
 }
 
@@ -37,12 +36,11 @@ export async function reserve(
   caller: Caller,
   mesh: Mesh,
 ): Promise<Reservation> {
-  const reachable = plan.candidates.slice(0, ATTEMPTS_MAX)
-  const [first] = reachable
+  const [first] = plan.candidates
   if (!first) throw new Error('a plan without candidates reached the books')
   const { ask } = asked.request
   const size = sizeHold({
-    candidates: reachable,
+    candidates: plan.candidates,
     maxOutputTokens: ask.maxOutputTokens,
     choices: ask.choices,
     policy: mesh.policy.holds,
@@ -82,8 +80,9 @@ export async function reserve(
         outputPicoPerToken: size.outputPicoPerToken,
         upstreamPicoPerToken: size.upstreamPicoPerToken,
       })
-      heldNano = extended.heldNano
-      heldOutputTokens = extended.outputTokens
+      // A hold that was reaped meanwhile comes back as nothing; what the call may cost is still what was held for it.
+      if (extended.heldNano > heldNano) heldNano = extended.heldNano
+      if (extended.outputTokens > heldOutputTokens) heldOutputTokens = extended.outputTokens
       return heldOutputTokens
     },
   }
@@ -96,7 +95,9 @@ export async function reserve(
       budget,
       heldNano: () => heldNano,
       heldTokens: () => size.inputTokens + heldOutputTokens,
-      ...(decision.loweredBy === undefined ? {} : { loweredBy: decision.loweredBy }),
+      ...(decision.loweredBy === undefined || isGrowing
+        ? {}
+        : { outputCap: { tokens: decision.outputTokens, by: decision.loweredBy } }),
       rates: decision.rates,
     },
   }

@@ -16,14 +16,18 @@ export function attemptsOf(outcome: RunOutcome): EventAttempt[] {
   }))
 }
 
-/** The `routing` object of answers and events: what was asked, what was chosen, and what happened on the way. */
+/**
+ * The `routing` object of answers and events: what was asked, what was chosen, and what happened on the way. Names of
+ * parameters that MESH does not know are the caller's own words, so they are counted here and named to him alone
+ * (`routingForCaller`).
+ */
 export function routingReport(
   { asked, plan, hold }: Admitted,
   outcome: RunOutcome,
   privacy: PrivacyReport,
 ): JsonObject {
   const { served } = outcome
-  const dropped = [...new Set([...asked.request.droppedParameters, ...outcome.droppedParameters])]
+  const unknown = asked.request.droppedParameters.length + asked.request.droppedUnnamed
   return {
     requested: asked.models.map(({ id }) => id),
     mode: 'models',
@@ -36,10 +40,15 @@ export function routingReport(
       reason: reason ?? null,
     })),
     snapshot: plan.snapshot,
-    ...(hold.loweredBy === undefined
-      ? {}
-      : { output_cap: hold.budget.outputTokensCap, output_cap_by: hold.loweredBy }),
-    ...(dropped.length > 0 ? { dropped_params: dropped } : {}),
+    ...(hold.outputCap ? { output_cap: hold.outputCap.tokens, output_cap_by: hold.outputCap.by } : {}),
+    ...(outcome.droppedParameters.length > 0 ? { dropped_params: [...outcome.droppedParameters] } : {}),
+    ...(unknown > 0 ? { unknown_params: unknown } : {}),
     privacy: { ...privacy },
   }
+}
+
+/** The same for the answer: with the names of all parameters that were dropped. */
+export function routingForCaller(report: JsonObject, { asked }: Admitted, outcome: RunOutcome): JsonObject {
+  const dropped = [...new Set([...asked.request.droppedParameters, ...outcome.droppedParameters])]
+  return dropped.length > 0 ? { ...report, dropped_params: dropped } : report
 }

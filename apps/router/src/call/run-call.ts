@@ -9,9 +9,10 @@ import type { CallRequest } from './call-request.ts'
 import type { ChatReply } from './chat-reply.ts'
 import type { LiveCall } from './live-calls.ts'
 import type { Mesh } from './mesh.ts'
-import { privacyHeader, privacyReport } from './privacy.ts'
+import { privacyReport, weakestReport } from './privacy.ts'
 import { rateLimitHeaders } from './reserve.ts'
 import { runFailure } from './run-failure.ts'
+import { servedHeaders } from './served-headers.ts'
 
 /**
  * Runs an admitted call against its world's providers. It never rejects: money is held by now, so even a fault of our
@@ -26,12 +27,17 @@ export async function runCall(
 ): Promise<RunOutcome> {
   const engine = engineFor(asked.steering, caller.livemode, mesh)
   const startedAtMs = engine.clock.monotonic()
-  const [first] = plan.candidates
-  request.answer.setHeaders({
-    'x-mesh-receipt-id': receiptIdOf(request.id),
-    'x-mesh-privacy': privacyHeader(privacyReport(asked.request.privacy, first?.endpoint, caller.livemode)),
-    ...rateLimitHeaders(hold.rates),
-  })
+  const { privacy } = asked.request
+  const endpoints = plan.candidates.map(({ endpoint }) => endpoint)
+  request.answer.setHeaders({ 'x-mesh-receipt-id': receiptIdOf(request.id), ...rateLimitHeaders(hold.rates) })
+  request.answer.setHeadHeaders((served) =>
+    servedHeaders(
+      served,
+      served
+        ? privacyReport(privacy, served.endpoint, caller.livemode)
+        : weakestReport(privacy, endpoints, caller.livemode),
+    ),
+  )
   try {
     return await run({
       engine,

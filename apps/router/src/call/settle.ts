@@ -8,7 +8,7 @@ import type { Admitted } from './admit.ts'
 import { type Charge, chargeFor } from './charge.ts'
 import type { Mesh } from './mesh.ts'
 import { type PrivacyReport, privacyReport } from './privacy.ts'
-import { attemptsOf, routingReport } from './routing.ts'
+import { attemptsOf, routingForCaller, routingReport } from './routing.ts'
 
 /** What a call's end needs to tell its caller. */
 export interface Settled {
@@ -30,30 +30,35 @@ export async function settle(
 ): Promise<Settled> {
   const { asked, caller, hold } = admitted
   const heldNano = hold.heldNano()
-  const charge = chargeFor({
-    outcome,
-    heldNano,
-    dispatchedAt: hold.dispatchedAt,
-  })
+  const metered = chargeFor({ outcome, heldNano, dispatchedAt: hold.dispatchedAt })
+  const charge = ending?.code === 'overloaded' ? unbilled(metered, outcome) : metered
   const privacy = privacyReport(asked.request.privacy, outcome.served?.endpoint, caller.livemode)
   const routing = routingReport(admitted, outcome, privacy)
   const reports = { routing, privacy }
-  await mesh.books.settle(
-    settlementFor(admitted, outcome, ending, charge, reports, mesh),
-    // Whose answer has not begun is told to come again when the books are late, so he must not be charged then.
-    outcome.contentSent
-      ? undefined
-      : settlementFor(admitted, outcome, LATE, unbilled(charge, outcome), reports, mesh),
-  )
-  return { charge, routing, privacy }
+  const settlement = settlementFor(admitted, outcome, ending, charge, reports, mesh)
+  // Whose answer has not begun is told that nothing was charged when the books are late, so nothing must be then.
+  const ifLate = outcome.contentSent
+    ? undefined
+    : settlementFor(admitted, outcome, LATE, unbilled(charge, outcome), reports, mesh)
+  try {
+    await mesh.books.settle(settlement, ifLate)
+  } catch (error) {
+    if (!(error instanceof MeshError) || error.code !== 'storage_unavailable') throw error
+    throw ifLate ? LATE : LATE_AFTER_CONTENT
+  }
+  return { charge, routing: routingForCaller(routing, admitted, outcome), privacy }
 }
 
 const LATE = new MeshError(
   'storage_unavailable',
-  'The books could not be written in time. Nothing was charged.',
+  'The books could not be written in time. Nothing was charged: send the request again.',
+)
+const LATE_AFTER_CONTENT = new MeshError(
+  'storage_unavailable',
+  'The answer came, but its end could not be booked in time. It will be charged: do not send it again.',
 )
 
-/** The charge of an answer that nobody got: all that it cost is carried by MESH. */
+/** The charge of an answer that MESH itself kept from its caller: all that it cost is carried by MESH. */
 function unbilled(charge: Charge, { served }: RunOutcome): Charge {
   return {
     billingReason: 'router_crash',
@@ -113,11 +118,10 @@ function settlementFor(
     receipt: {
       id: receiptIdOf(hold.callId),
       payload: receiptPayload({
-        issuer: mesh.issuer,
+        issuer: mesh.issuer(),
         callId: hold.callId,
         payer: caller.payer,
         event,
-        ...(outcome.served ? { endpoint: outcome.served.endpoint.id } : {}),
         ...(rates ? { rates } : {}),
         totalNano,
         upstreamNano,

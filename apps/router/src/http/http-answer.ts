@@ -15,6 +15,7 @@ export class HttpAnswer implements Answer {
   readonly #response: ServerResponse
   readonly #readerStallMs: number
   #headers: Readonly<Record<string, string>>
+  #headHeadersFor: (served: Candidate | undefined) => Readonly<Record<string, string>> = () => ({})
 
   /** `headers` are those that every answer carries (request id, CORS); `readerStallMs` bounds one wait for the reader. */
   constructor(response: ServerResponse, headers: Readonly<Record<string, string>>, readerStallMs: number) {
@@ -31,13 +32,15 @@ export class HttpAnswer implements Answer {
     this.#headers = { ...this.#headers, ...headers }
   }
 
+  setHeadHeaders(headersFor: (served: Candidate | undefined) => Readonly<Record<string, string>>): void {
+    this.#headHeadersFor = headersFor
+  }
+
   head(served?: Candidate): void {
     if (this.#response.headersSent || !this.#isOpen) return
     this.#response.writeHead(200, {
       ...this.#headers,
-      ...(served
-        ? { 'x-mesh-model': served.endpoint.model, 'x-mesh-provider': served.endpoint.provider }
-        : {}),
+      ...this.#headHeadersFor(served),
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-cache, no-transform',
       'x-accel-buffering': 'no',

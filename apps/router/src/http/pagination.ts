@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { MeshError } from '../errors.ts'
-import { type Id, type IdPrefix, isId } from '../ids.ts'
+import { type Id, type IdPrefix, isRecordId } from '../ids.ts'
 
 const LIMIT_MAX = 100
 const LIMIT_DEFAULT = 20
@@ -32,7 +32,7 @@ export function readCursor<Prefix extends IdPrefix>(
 ): Id<Prefix> | undefined {
   if (cursor === undefined) return undefined
   const id = Buffer.from(cursor, 'base64url').toString('latin1')
-  if (isId(prefix, id)) return id
+  if (isRecordId(prefix, id)) return id
   throw new MeshError('invalid_request', 'cursor: Use next_cursor of the page before, as it came.', {
     param: 'cursor',
   })

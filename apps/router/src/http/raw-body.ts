@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { MeshError } from '../errors.ts'
+import { BodyBudget, type BodyShare } from './body-budget.ts'
 
 /** How much of a body is read, and for how long. */
 export interface BodyBounds {
@@ -21,27 +22,49 @@ export function useRawBodies(
   scope.addContentTypeParser('*', (_request, _payload, done) => done(null))
 }
 
-/** Parses JSON bodies of all other routes within the same bounds. An empty body is `undefined`. */
+/**
+ * Parses JSON bodies of all other routes within the same bounds. An empty body is `undefined`, whatever type its
+ * sender gives it: many programs give one to every POST.
+ */
 export function useJsonBodies(
   server: Pick<FastifyInstance, 'removeAllContentTypeParsers' | 'addContentTypeParser'>,
   bounds: BodyBounds,
 ) {
   server.removeAllContentTypeParsers()
-  server.addContentTypeParser('application/json', async (request: FastifyRequest) => {
-    requireJson(request.headers)
-    const bytes = await readBytes(request.raw, bounds)
-    return bytes.length === 0 ? undefined : parseJson(bytes)
-  })
+  server.addContentTypeParser('*', (request: FastifyRequest) =>
+    withBytes(request, bounds, (bytes) => {
+      if (bytes.length === 0) return undefined
+      requireJson(request.headers)
+      return parseJson(bytes)
+    }),
+  )
+}
+
+const BODY_BUDGET = 'bodyBudget'
+
+/** Bounds what all bodies of a server take together while they are read. Needed before any body is. */
+export function useBodyBudget(server: Pick<FastifyInstance, 'decorate'>, bytesMax: number): void {
+  server.decorate(BODY_BUDGET, new BodyBudget(bytesMax))
 }
 
 /**
  * Reads a request's body as JSON.
- * @throws MeshError `unsupported_media_type`, `payload_too_large`, `request_timeout`, `client_disconnected`, or
- * `invalid_request` for what is not JSON in UTF-8.
+ * @throws MeshError `unsupported_media_type`, `payload_too_large`, `overloaded`, `request_timeout`,
+ * `client_disconnected`, or `invalid_request` for what is not JSON in UTF-8.
  */
 export async function readJsonBody(request: FastifyRequest, bounds: BodyBounds): Promise<unknown> {
   requireJson(request.headers)
-  return parseJson(await readBytes(request.raw, bounds))
+  return withBytes(request, bounds, parseJson)
+}
+
+/** Reads a body and parses it, and lets go of its bytes then. */
+async function withBytes(
+  request: FastifyRequest,
+  bounds: BodyBounds,
+  parse: (bytes: Buffer) => unknown,
+): Promise<unknown> {
+  using share = request.server.getDecorator<BodyBudget>(BODY_BUDGET).share()
+  return parse(await readBytes(request.raw, bounds, share))
 }
 
 const JSON_MEDIA_TYPE = /^application\/json\s*(?:;|$)/i
@@ -87,7 +110,7 @@ function parseJson(bytes: Buffer): unknown {
  * A body that is too large is not cut off: the rest is thrown away as it comes, because closing the connection on a
  * client that still sends loses it the answer. The server's own request time-out ends those who never stop.
  */
-function readBytes(message: IncomingMessage, bounds: BodyBounds): Promise<Buffer> {
+function readBytes(message: IncomingMessage, bounds: BodyBounds, share: BodyShare): Promise<Buffer> {
   if (Number(message.headers['content-length'] ?? 0) > bounds.bodyBytesMax) {
     message.resume()
     return Promise.reject(tooLarge(bounds))
@@ -98,7 +121,11 @@ function readBytes(message: IncomingMessage, bounds: BodyBounds): Promise<Buffer
   const onData = (chunk: Buffer): void => {
     length += chunk.length
     if (length > bounds.bodyBytesMax) reject(tooLarge(bounds))
-    else chunks.push(chunk)
+    else if (share.take(chunk.length)) chunks.push(chunk)
+    else
+      reject(
+        new MeshError('overloaded', 'This router reads as many bodies as it can. Send the request again.'),
+      )
   }
   const onEnd = (): void =>
     resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, length))

@@ -15,12 +15,14 @@ import { describeError, type Log } from '../log.ts'
 import { clientErrorHandler, trackAnswers } from './client-error.ts'
 import { CORS_HEADERS, corsDelegate, isCrossOrigin } from './cors.ts'
 import { asMeshError, errorAnswer, isOwnFault } from './error-answer.ts'
-import { type BodyBounds, useJsonBodies } from './raw-body.ts'
+import { type BodyBounds, useBodyBudget, useJsonBodies } from './raw-body.ts'
 import { unknownRoute } from './unknown-route.ts'
 import { type ZodTypeProvider, zodValidatorCompiler } from './validation.ts'
 
 /** What one connection and one request may cost before MESH knows who is there. */
 export interface HttpBounds extends BodyBounds {
+  /** Of all request bodies that are read at once. */
+  readonly bodyBytesAtOnceMax: number
   /** All header lines of a request together. */
   readonly headerBytesMax: number
   readonly headersTimeoutMs: number
@@ -39,6 +41,7 @@ export interface HttpBounds extends BodyBounds {
 /** The bounds where an operator sets none. */
 export const DEFAULT_HTTP_BOUNDS: HttpBounds = {
   bodyBytesMax: 1_048_576,
+  bodyBytesAtOnceMax: 536_870_912,
   bodyTimeoutMs: 30_000,
   headerBytesMax: 16_384,
   headersTimeoutMs: 10_000,
@@ -99,6 +102,7 @@ export function createServer(options: ServerOptions): Server {
   // Node would answer an unknown Expect header by itself; MESH answers the request as if it were not there.
   server.server.on('checkExpectation', (request, response) => server.routing(request, response))
   server.setValidatorCompiler(zodValidatorCompiler)
+  useBodyBudget(server, bounds.bodyBytesAtOnceMax)
   useJsonBodies(server, bounds)
   server.register(cors, { delegator: corsDelegate })
   addEntryHooks(server)

@@ -11,12 +11,12 @@ const METHODS = ['GET', 'POST', 'PATCH', 'PUT', 'DELETE'] as const
 /** OpenAI's routes that MESH does not have, by how they begin, and what to do instead. */
 const NOT_OFFERED: readonly (readonly [prefix: string, advice: string])[] = [
   ['/v1/completions', 'MESH has no legacy completions. Use POST /v1/chat/completions with messages.'],
-  ['/v1/assistants', 'MESH keeps no assistants. Use POST /v1/chat/completions or POST /v1/responses.'],
+  ['/v1/assistants', 'MESH keeps no assistants. Use POST /v1/chat/completions.'],
   ['/v1/threads', 'MESH keeps no threads. Send the whole conversation to POST /v1/chat/completions.'],
   ['/v1/conversations', 'MESH keeps no conversations. Send the whole conversation with each call.'],
   ['/v1/files', 'MESH keeps no files. Send images and documents inside the message.'],
   ['/v1/uploads', 'MESH keeps no files. Send images and documents inside the message.'],
-  ['/v1/vector_stores', 'MESH keeps no vector stores. Use POST /v1/embeddings with a store of your own.'],
+  ['/v1/vector_stores', 'MESH keeps no vector stores. Keep documents in a store of your own.'],
   ['/v1/batches', 'MESH has no batches. Send the calls one by one; they may run in parallel.'],
   ['/v1/images', 'MESH does not make images.'],
   ['/v1/videos', 'MESH does not make videos.'],
@@ -31,6 +31,33 @@ const NOT_OFFERED: readonly (readonly [prefix: string, advice: string])[] = [
     '/v1/organization',
     'MESH has accounts and projects instead: see GET /v1/accounts/me and GET /v1/projects.',
   ],
+]
+
+/** Routes that MESH means to have and this version does not, by how they begin, and what to use instead. */
+const NOT_BUILT: readonly (readonly [prefix: string, instead: string])[] = [
+  ['/v1/responses', 'Use POST /v1/chat/completions.'],
+  ['/v1/messages', 'Use POST /v1/chat/completions, which takes every model.'],
+  ['/v1/embeddings', 'Ask a provider of embeddings directly.'],
+  ['/v1/rerank', 'Ask a provider of rerankers directly.'],
+  ['/v1/tokens', 'The usage of POST /v1/chat/completions says how many tokens a call had.'],
+  ['/v1/route', 'The answer of POST /v1/chat/completions says in routing what was chosen.'],
+  ['/v1/monitoring', 'Use GET /v1/usage and GET /v1/logs.'],
+  ['/v1/attestation', 'No call is sealed yet: see privacy in GET /v1/logs.'],
+  ['/v1/auth', 'Use a key: an operator makes one with POST /v1/api-keys.'],
+  ['/v1/payments', 'An operator gives credit with POST /v1/accounts/{id}/grants.'],
+  ['/v1/credits/topup', 'An operator gives credit with POST /v1/accounts/{id}/grants.'],
+  ['/v1/webhooks', 'Ask GET /v1/logs and GET /v1/ledger.'],
+  ['/v1/providers', 'GET /v1/models says which models are available. Providers are set in the environment.'],
+  ['/v1/prices', 'GET /v1/models shows prices. The mark-up is set in the file that MESH_SETTINGS names.'],
+  ['/metrics', 'Use GET /v1/usage and the log.'],
+  ['/openapi.json', 'The README shows the routes in use.'],
+  ['/docs', 'The documents lie in the folder docs of the project.'],
+  ['/llms.txt', 'The documents lie in the folder docs of the project.'],
+  [
+    '/log',
+    'Each receipt can be verified by itself: GET /v1/receipts and GET /.well-known/mesh-receipt-keys.json.',
+  ],
+  ['/.well-known/hpke-keys', 'No call is sealed yet.'],
 ]
 
 /** Answers a request that no route takes: 405 where another method would do, else a 404 that says what to change. */
@@ -52,7 +79,7 @@ function adviceFor(path: string, routes: RouteFinder): string {
   if (/^\/v1(?:\/+v1)+(?:\/|$)/.test(path)) {
     return 'The base URL holds /v1 twice. Set it so that the path begins with /v1 once.'
   }
-  if (!path.startsWith('/v1') && (exists(`/v1${path}`) || isNotOffered(`/v1${path}`))) {
+  if (!path.startsWith('/v1') && (exists(`/v1${path}`) || adviceOn(`/v1${path}`) !== undefined)) {
     return 'The base URL lacks /v1. Put /v1 at its end.'
   }
   const tidy = path.replace(/\/{2,}/g, '/').replace(/\/$/, '')
@@ -60,13 +87,16 @@ function adviceFor(path: string, routes: RouteFinder): string {
     return 'The path has a slash too many. Take out double slashes and the one at the end.'
   }
   return (
-    NOT_OFFERED.find(([prefix]) => isBelow(path, prefix))?.[1] ??
-    'There is nothing at this path. The routes of MESH are listed in its API reference.'
+    adviceOn(path) ??
+    'There is nothing at this path. Calls go to POST /v1/chat/completions, and GET /v1/models lists the models.'
   )
 }
 
-function isNotOffered(path: string): boolean {
-  return NOT_OFFERED.some(([prefix]) => isBelow(path, prefix))
+/** What to do instead of asking for a path that OpenAI has, or a later MESH. */
+function adviceOn(path: string): string | undefined {
+  const instead = NOT_BUILT.find(([prefix]) => isBelow(path, prefix))?.[1]
+  if (instead !== undefined) return `MESH does not have this route in this version. ${instead}`
+  return NOT_OFFERED.find(([prefix]) => isBelow(path, prefix))?.[1]
 }
 
 function isBelow(path: string, prefix: string): boolean {

@@ -22,6 +22,8 @@ export interface BatcherOptions<Item, Result> {
   onSetback(error: unknown): void
   /** Told of an item that the database refused for its own sake. */
   onRefused?(item: Item, error: unknown): void
+  /** Told of the result of an item that was posted though nobody waits for it any more. */
+  onUnclaimed?(item: Item, result: Result): void
   /** Told once of every item that was posted or refused, whether its submitter still waits or not. */
   onDone?(item: Item): void
 }
@@ -164,14 +166,11 @@ export class Batcher<Item, Result> {
   }
 
   #takeBatch(): Entry<Item, Result>[] {
-    const { batchMax, whenUnavailable } = this.#options
-    const taken = this.#queue.splice(0, batchMax)
-    if (whenUnavailable === 'keep') return taken
-    for (const entry of taken) if (!entry.waitedFor) this.#end(entry, () => undefined)
-    return taken.filter((entry) => entry.waitedFor)
+    return this.#queue.splice(0, this.#options.batchMax)
   }
 
-  async #post(client: pg.Client, batch: readonly Entry<Item, Result>[]): Promise<void> {
+  async #post(client: pg.Client, taken: readonly Entry<Item, Result>[]): Promise<void> {
+    const batch = this.#withoutUnclaimed(taken)
     if (batch.length === 0) return
     if (this.#client !== client) {
       this.#setBack(batch, 'unavailable')
@@ -190,8 +189,16 @@ export class Batcher<Item, Result> {
     }
   }
 
+  /** Where items are not kept, one that nobody waits for any more is never posted: not in a split batch either. */
+  #withoutUnclaimed(taken: readonly Entry<Item, Result>[]): readonly Entry<Item, Result>[] {
+    if (this.#options.whenUnavailable === 'keep') return taken
+    for (const entry of taken) if (!entry.waitedFor) this.#end(entry, () => undefined)
+    return taken.filter((entry) => entry.waitedFor)
+  }
+
   #answer(entry: Entry<Item, Result>, result: Result | undefined): void {
     this.#options.onDone?.(entry.item)
+    if (!entry.waitedFor && result !== undefined) this.#options.onUnclaimed?.(entry.item, result)
     if (!entry.waitedFor && entry.insteadIfLate !== undefined) {
       const { insteadIfLate: item, ...submitted } = entry
       this.#enqueue({ ...submitted, item, insteadIfLate: undefined, isUnderWay: false })

@@ -18,10 +18,23 @@ export async function openBooksConnection(
   synchronousCommit: 'on' | 'off',
 ): Promise<pg.Client> {
   const client = await database.connect()
-  await client.query(
-    `set synchronous_commit = ${synchronousCommit};
-     set statement_timeout = ${STATEMENT_TIMEOUT_MS};
-     set lock_timeout = ${LOCK_TIMEOUT_MS}`,
+  await orEnd(
+    client,
+    client.query(
+      `set synchronous_commit = ${synchronousCommit};
+       set statement_timeout = ${STATEMENT_TIMEOUT_MS};
+       set lock_timeout = ${LOCK_TIMEOUT_MS}`,
+    ),
   )
   return client
+}
+
+/** Waits for the preparation of a connection, and ends it where that fails: nobody else would. */
+export async function orEnd(client: pg.Client, preparation: Promise<unknown>): Promise<void> {
+  try {
+    await preparation
+  } catch (error) {
+    await client.end().catch(() => undefined)
+    throw error
+  }
 }

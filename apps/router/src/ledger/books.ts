@@ -177,4 +177,9 @@ export interface Books {
    * was delivered is then not charged, also where the first one turns out to have been posted (it is refunded).
    */
   settle(settlement: Settlement, insteadIfLate?: Settlement): Promise<Settled>
+  /**
+   * Says that a call will never be settled, for a fault of our own: its hold is renewed no longer, and the reaper ends
+   * it. Nothing happens to a call whose settlement waits to be posted.
+   */
+  abandon(callId: CallId): void
 }

@@ -1,6 +1,6 @@
 import type pg from 'pg'
 import { MeshError } from '../errors.ts'
-import type { Id } from '../ids.ts'
+import type { CallId, Id } from '../ids.ts'
 import { describeError, type Log } from '../log.ts'
 import type { Database } from '../storage/database.ts'
 import { storageError } from '../storage/storage-error.ts'
@@ -14,10 +14,11 @@ import type {
   Settled,
   Settlement,
 } from './books.ts'
-import { openBooksConnection } from './books-connection.ts'
+import { openBooksConnection, orEnd } from './books-connection.ts'
 import { type Asking, type DecisionRow, extendDecision, holdDecision, postHolds } from './hold-posting.ts'
 import { RunningCalls } from './running-calls.ts'
 import { isPossible, postSettlements, type Settling } from './settlement-posting.ts'
+import { unclaimedHold } from './unclaimed-hold.ts'
 
 export interface BooksOptions {
   readonly database: Database
@@ -58,6 +59,8 @@ const PATIENCE_MS = 5_000
 const BATCH_MAX = 256
 const RUNNING_MAX = 20_000
 const REAP_BATCH_MAX = 256
+/** How long a router that was taken for dead may still come back to charge a call under its idempotency key. */
+const CLAIM_PATIENCE_MS = 900_000
 
 /** Makes the books of one router. Nothing is opened until `start`. */
 export function createBooks(options: BooksOptions): PostgresBooks {
@@ -67,6 +70,8 @@ export function createBooks(options: BooksOptions): PostgresBooks {
 class BooksOfRouter implements PostgresBooks {
   readonly #options: Required<BooksOptions>
   readonly #running = new RunningCalls()
+  /** Calls whose settlement waits to be posted. */
+  readonly #settling = new Set<CallId>()
   readonly #holds: Batcher<Asking, DecisionRow>
   readonly #settlements: Batcher<Settling, Settled>
   #chores: NodeJS.Timeout | undefined
@@ -92,6 +97,7 @@ class BooksOfRouter implements PostgresBooks {
       patienceMs,
       whenUnavailable: 'reject',
       onSetback: (error) => log.warn('holds cannot be posted at the moment', describeError(error)),
+      onUnclaimed: (asking, row) => this.#releaseUnclaimed(asking, row),
     })
     this.#settlements = new Batcher({
       open: () => openBooksConnection(this.#options.database, 'on'),
@@ -104,14 +110,22 @@ class BooksOfRouter implements PostgresBooks {
       onSetback: (error) => log.warn('settlements wait for the database', describeError(error)),
       onRefused: ({ settlement: { callId } }, error) =>
         log.error('a settlement was refused', { callId, ...describeError(error) }),
-      onDone: ({ settlement }) => this.#running.end(settlement.callId),
+      onDone: ({ settlement: { callId } }) => {
+        this.#settling.delete(callId)
+        this.#running.end(callId)
+      },
     })
   }
 
   async start(): Promise<void> {
     await Promise.all([this.#holds.start(), this.#settlements.start()])
+    let isBusy = false
     this.#chores = setInterval(() => {
-      this.#chore = this.#doChores()
+      if (isBusy) return
+      isBusy = true
+      this.#chore = this.#doChores().finally(() => {
+        isBusy = false
+      })
     }, this.#options.holdTtlMs / 4)
     this.#chores.unref()
   }
@@ -140,10 +154,15 @@ class BooksOfRouter implements PostgresBooks {
       this.#options.log.error('a settlement with impossible amounts', { callId })
       throw new MeshError('internal', 'A call ended with amounts that cannot be.')
     }
+    this.#settling.add(callId)
     return await this.#settlements.submit(
       { settlement, withdraws: false },
       insteadIfLate && { settlement: insteadIfLate, withdraws: true },
     )
+  }
+
+  abandon(callId: CallId): void {
+    if (!this.#settling.has(callId)) this.#running.end(callId)
   }
 
   async reap(whose: 'expired' | 'of_other_routers'): Promise<number> {
@@ -185,7 +204,7 @@ class BooksOfRouter implements PostgresBooks {
       await this.renew()
       const reaped = await this.reap('expired')
       if (reaped > 0) log.warn('holds of dead routers were released', { count: reaped })
-      await this.#query(`select forget_idempotency_keys($1 * interval '1 millisecond')`, [holdTtlMs])
+      await this.#query(`select forget_idempotency_keys($1 * interval '1 millisecond')`, [CLAIM_PATIENCE_MS])
     } catch (error) {
       log.warn('holds were neither renewed nor reaped', describeError(error))
     }
@@ -195,8 +214,19 @@ class BooksOfRouter implements PostgresBooks {
   async #openForHolds(): Promise<pg.Client> {
     const client = await openBooksConnection(this.#options.database, 'off')
     const { routerId, holdTtlMs } = this.#options
-    await this.#running.restore(client, routerId, holdTtlMs)
+    await orEnd(client, this.#running.restore(client, routerId, holdTtlMs))
     return client
+  }
+
+  /** Gives back what was held for a call whose caller had been told by then that the books cannot be reached. */
+  #releaseUnclaimed(asking: Asking, row: DecisionRow): void {
+    if (asking.kind !== 'hold') return
+    const decision = holdDecision(row)
+    if (!decision.granted) return
+    this.settle(unclaimedHold(asking.request, decision)).catch((error: unknown) => {
+      const { callId } = asking.request
+      this.#options.log.warn('an unclaimed hold is left to the reaper', { callId, ...describeError(error) })
+    })
   }
 
   async #query<Row extends pg.QueryResultRow>(

@@ -90,6 +90,12 @@ async function chargeFaults(event: ChargedEvent, lists: PriceLists): Promise<rea
       ? []
       : [`Event ${id} charges ${usd(total)} though it ended as ${event.billing_reason}.`]
   }
+  // Nobody served it: a caller who left before a provider took the request.
+  if (event.model_served === null) {
+    return total === 0n && event.upstream_nano === 0n
+      ? []
+      : [`Event ${id} charges for a call that nobody served.`]
+  }
   if (event.price_list_id === null || event.dispatched_at === null) {
     return [`Event ${id} names no price list or no moment of dispatch, so its charge cannot be computed.`]
   }

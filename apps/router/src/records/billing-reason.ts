@@ -8,7 +8,7 @@ export const BILLING_REASONS = {
   zero_completion_not_billed: 'The model answered nothing; nothing is charged.',
   upstream_error_not_billed: 'No provider gave a whole answer; nothing is charged.',
   router_crash:
-    'The router died, or could not write its books, before any end of the answer was seen; nothing is charged.',
+    'The router died, was stopped or could not write its books before the end of the answer; nothing is charged.',
   rejected_not_billed: 'The call was refused before it was sent; nothing is charged.',
 } as const satisfies Record<string, string>
 

@@ -1,4 +1,3 @@
-import type { EndpointId } from '@mesh/catalog/catalog.ts'
 import { formatPricePerMillion, formatUsd, type NanoUsd } from '@mesh/catalog/money.ts'
 import type { Rates } from '@mesh/catalog/price.ts'
 import { BUCKET_NAMES, type TokenBuckets } from '@mesh/catalog/token-buckets.ts'
@@ -13,7 +12,6 @@ export interface ReceiptFacts {
   readonly callId: CallId
   readonly payer: Payer
   readonly event: CallEvent
-  readonly endpoint?: EndpointId
   /** The rates that were applied, mark-up included; absent where nothing is charged for tokens. */
   readonly rates?: Rates
   readonly totalNano: NanoUsd
@@ -113,12 +111,7 @@ export function signingInput(keyId: string, payload: Uint8Array): string {
   return `${Buffer.from(header).toString('base64url')}.${Buffer.from(payload).toString('base64url')}`
 }
 
-/** Signs a receipt's bytes: a compact JWS with `alg` Ed25519 (RFC 9864). */
-export function signReceipt(
-  payload: Uint8Array,
-  key: SigningKey,
-): { readonly signature: Buffer; readonly jws: string } {
-  const input = signingInput(key.keyId, payload)
-  const signature = key.sign(Buffer.from(input))
-  return { signature, jws: `${input}.${signature.toString('base64url')}` }
+/** Signs a receipt's bytes for a compact JWS with `alg` Ed25519 (RFC 9864). */
+export function signReceipt(payload: Uint8Array, key: SigningKey): Buffer {
+  return key.sign(Buffer.from(signingInput(key.keyId, payload)))
 }

@@ -74,7 +74,7 @@ async function signOnce(
   row: ReceiptRow,
   key: SigningKey,
 ): Promise<{ readonly keyId: string; readonly signature: Buffer }> {
-  const { signature } = signReceipt(row.payload, key)
+  const signature = signReceipt(row.payload, key)
   const stored = await database.query
     .updateTable('receipts')
     .set({ key_id: key.keyId, signature })

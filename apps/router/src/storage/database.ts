@@ -81,6 +81,14 @@ export function openDatabase(connection: ConnectionOptions, options: DatabaseOpt
   }
 }
 
+/** Runs statements in the transaction that `query` is in already, or else in one of their own. */
+export function inTransaction<Result>(
+  query: Kysely<Tables>,
+  work: (transaction: Kysely<Tables>) => Promise<Result>,
+): Promise<Result> {
+  return query.isTransaction ? work(query) : query.transaction().execute(work)
+}
+
 /** What `pg` needs for one connection: bounds, UTC, and the types that `Tables` promises. */
 function clientConfig(connection: ConnectionOptions, options: DatabaseOptions): pg.ClientConfig {
   const { url, ...parts } = { url: undefined, ...connection }

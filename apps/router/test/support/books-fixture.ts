@@ -256,3 +256,11 @@ export async function lockBooks(database: Database): Promise<{ release(): Promis
     },
   }
 }
+
+/** Whether a statement of this database waits for a lock. */
+export async function someoneWaits(database: Database): Promise<boolean> {
+  const { rowCount } = await database.pool.query(
+    `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+  )
+  return rowCount !== 0
+}

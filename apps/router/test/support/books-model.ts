@@ -218,7 +218,7 @@ function correction(
   }
 }
 
-export function subjectsOf(payer: Payer): readonly string[] {
+function subjectsOf(payer: Payer): readonly string[] {
   return [
     payer.accountId,
     payer.projectId,

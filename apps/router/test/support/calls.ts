@@ -131,8 +131,8 @@ export async function assertRecordsAgree(mesh: TestRouter, account: TestAccount,
 export interface OpenCall {
   /** Resolves with the answer's head. */
   readonly head: Promise<IncomingMessage>
-  /** Resolves, never rejects, when no more of the answer will come. */
-  readonly ended: Promise<void>
+  /** Whether no more of the answer will come. */
+  isEnded(): boolean
   /** What came until now. */
   text(): string
   /** Drops the connection. */
@@ -143,22 +143,25 @@ export interface OpenCall {
 export function open(mesh: Pick<TestRouter, 'url'>, key: string, body: Body): OpenCall {
   let text = ''
   const { promise: head, resolve: onHead } = Promise.withResolvers<IncomingMessage>()
-  const { promise: ended, resolve: onEnd } = Promise.withResolvers<void>()
+  let isEnded = false
+  const onEnd = (): void => {
+    isEnded = true
+  }
   const request: ClientRequest = httpRequest(`${mesh.url}/v1/chat/completions`, {
     method: 'POST',
     agent: false,
     headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
   })
-  request.on('error', () => onEnd())
+  request.on('error', onEnd)
   request.on('response', (response) => {
     onHead(response)
     response.setEncoding('utf8')
     response.on('data', (chunk: string) => {
       text += chunk
     })
-    response.on('error', () => onEnd())
-    response.on('close', () => onEnd())
+    response.on('error', onEnd)
+    response.on('close', onEnd)
   })
   request.end(JSON.stringify(body))
-  return { head, ended, text: () => text, destroy: () => void request.destroy() }
+  return { head, isEnded: () => isEnded, text: () => text, destroy: () => void request.destroy() }
 }

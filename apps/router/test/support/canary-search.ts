@@ -80,7 +80,8 @@ export class CanarySearch {
       if (((this.#bloom[hash >>> 3] ?? 0) & (1 << (hash & 7))) === 0 || place < 3) continue
       for (const { name, form, bytes: part } of this.#patterns.get(last) ?? []) {
         const start = place - 3
-        if (part.compare(text, start, start + part.length) === 0) found.set(`${name} ${form}`, { name, form })
+        if (text.subarray(start, start + part.length).equals(part))
+          found.set(`${name} ${form}`, { name, form })
       }
     }
     return [...found.values()]

@@ -47,7 +47,14 @@ export interface HttpFixture extends AsyncDisposable {
   /** A new account's id. */
   createAccount(name?: string): Promise<AccountId>
   /** Makes a key as the operator, in a new account where none is named; `keys` is among its scopes unless said. */
-  createKey(body?: Record<string, unknown>): Promise<{ id: KeyId; secret: string; accountId: AccountId }>
+  createKey(body?: Record<string, unknown>): Promise<MadeKey>
+}
+
+export interface MadeKey {
+  readonly id: KeyId
+  readonly secret: string
+  readonly accountId: AccountId
+  readonly limits: Readonly<Record<string, unknown>>
 }
 
 /** The models and providers of the fixture. */
@@ -65,7 +72,7 @@ export async function startHttpFixture(
   const database = testDatabase.database()
   const home = await mkdtemp(join(tmpdir(), 'mesh-home-'))
   const keyFile = join(home, 'admin-key')
-  await ensureOperatorKey({ database, seams: systemSeams, file: keyFile })
+  await ensureOperatorKey({ database, seams: systemSeams, file: keyFile, isShared: false })
   const operatorKey = (await readFile(keyFile, 'utf8')).trim()
   const logLines: LogLine[] = []
   const authenticator = createAuthenticator({ database, seams: systemSeams, cachedKeysMax: 100 })
@@ -124,7 +131,7 @@ export async function startHttpFixture(
         body: { name: 'A key', scopes: ['chat', 'usage', 'keys'], livemode: true, ...asked, accountId },
       })
       assert.equal(status, 201, JSON.stringify(body))
-      return { id: body.id, secret: body.secret, accountId: body.accountId }
+      return { id: body.id, secret: body.secret, accountId: body.accountId, limits: body.limits }
     },
     async [Symbol.asyncDispose]() {
       await server.close()

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Caller } from '../../accounts/caller.ts'
 import { MeshError } from '../../errors.ts'
-import { isId } from '../../ids.ts'
+import { isRecordId } from '../../ids.ts'
 import { eventView, findEvent, listEvents, type Reader } from '../../records/events.ts'
 import { ledgerCsv, ledgerRowView, listLedgerRows } from '../../records/ledger-rows.ts'
 import { findReceipt, listReceipts, signedReceipt } from '../../records/receipts.ts'
@@ -55,7 +55,7 @@ export function registerRecordRoutes(server: Server, options: RecordRoutesOption
   server.get('/v1/logs/:id', { onRequest, schema: { params: idParams } }, async (request) => {
     const reader = readerOf(await access.requireKey(request, 'usage'))
     const { id } = request.params
-    const event = isId('req', id) ? await findEvent(database, reader, id) : undefined
+    const event = isRecordId('req', id) ? await findEvent(database, reader, id) : undefined
     if (!event) throw notFound('request event')
     return eventView(event)
   })
@@ -101,7 +101,7 @@ export function registerRecordRoutes(server: Server, options: RecordRoutesOption
     async (request, reply) => {
       const reader = readerOf(await access.requireKey(request, 'usage'))
       const { id } = request.params
-      const row = isId('rcpt', id) ? await findReceipt(database, reader, id) : undefined
+      const row = isRecordId('rcpt', id) ? await findReceipt(database, reader, id) : undefined
       if (!row) throw notFound('receipt')
       const receipt = await signedReceipt(database, row, signingKey)
       if (request.query.format === 'json') return receipt

@@ -226,6 +226,7 @@ create table idempotency_keys (
   primary key (account_id, livemode, key_hmac)
 );
 create index idempotency_keys_by_age on idempotency_keys (created_at);
+create index idempotency_keys_running on idempotency_keys (created_at) where state = 'running';
 
 -- Grants and other operator writes are idempotent by the caller's key.
 create table operator_requests (

@@ -356,7 +356,9 @@ begin
       coalesce(b.balance_nano, 0) as balance_nano, coalesce(b.balance_nano - b.held_nano, 0) as free_nano,
       case when r.kind = 'extend' then coalesce(h.held_nano, 0) else 0 end as held_nano,
       (
-        a.status = 'active' and k.revoked_at is null and coalesce(k.stops_at > moment, true)
+        a.status = 'active' and k.revoked_at is null
+        -- What began before a key's time was up may end after it.
+        and (r.kind = 'extend' or coalesce(k.stops_at > moment, true))
         and k.account_id = r.account_id and k.livemode = r.livemode and k.project_id = r.project_id
         and k.lineage_id = r.lineage_id and k.parent_lineage_id is not distinct from r.parent_lineage_id
         and case r.kind
@@ -378,7 +380,7 @@ begin
     tokens_left := unlimited;
     nano_left := nano_max;
     foreach slot in array slots loop
-      stale := stale or calls_room[slot] = -unlimited;
+      stale := stale or (request.kind = 'hold' and calls_room[slot] = -unlimited);
       calls_left := least(calls_left, calls_room[slot] - calls_taken[slot]);
       tokens_left := least(tokens_left, tokens_room[slot] - tokens_taken[slot]);
       nano_left := least(nano_left, nano_room[slot] - nano_taken[slot], call_nano_room[slot] - request.held_nano);

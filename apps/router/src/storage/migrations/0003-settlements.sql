@@ -232,7 +232,9 @@ begin
     from unnest(charged) c
   ) c
   join balances b on b.account_id = c.account_id and b.livemode = c.livemode
-  left join ledger_entries cost on cost.id = c.id || '_3'
+  -- Of the same transaction: a late settlement has its entries at other places.
+  left join ledger_entries cost on cost.id in (c.id || '_3', c.id || '_103')
+    and cost.transaction_id = c.transaction_id and cost.ledger_account = 'cost_of_sales'
   cross join lateral (
     values ('', 'customer', -c.amount_nano), ('_2', 'revenue', c.amount_nano),
       ('_3', 'cost_of_sales', -cost.amount_nano), ('_4', 'absorbed', cost.amount_nano)
@@ -325,7 +327,7 @@ $$;
 -- Releases holds that nobody renews: those past their expiry, or at the start of the only router there can be those
 -- of every other one. Nothing of such a call was delivered to its end, so nothing is charged; what the providers may
 -- bill for it is absorbed. Not within `grace` of the database's own start: while it was away nobody could renew.
--- Returns how many were released; fewer than `batch_max` means that none is left.
+-- Returns how many were released; as many as `batch_max` means that there may be more.
 create function reap_holds(reaper mesh_id, only_router boolean, grace interval, batch_max integer) returns integer
 language plpgsql
 set plan_cache_mode = force_generic_plan set jit = off
@@ -354,7 +356,8 @@ begin
       'held_nano', h.held_nano, 'held_tokens', h.held_tokens,
       'total_nano', 0, 'upstream_nano', 0, 'tokens', 0,
       'absorbed', json_build_array(json_build_object('provider', h.provider, 'amount_nano', h.upstream_ceiling_nano)),
-      'idempotency', 'freed', 'created_at', h.created_at,
+      -- A router that is only slow may still post a charge, so its key is freed by forget_idempotency_keys, later.
+      'idempotency', case when only_router then 'freed' end, 'created_at', h.created_at,
       'model_requested', h.model, 'model_served', null, 'provider', h.provider, 'price_list_id', h.price_list_id,
       'http_status', 500, 'error_code', 'internal', 'stream', false, 'billing_reason', 'router_crash',
       'usage_source', 'none', 'usage_flags', json_build_array(),
@@ -373,21 +376,23 @@ begin
       order by h.call_id for update
     ) l
   ) h;
-  if crashes is not null then
-    perform settle_calls(crashes);
+  if crashes is null then
+    return 0;
   end if;
-  return cardinality(dead);
+  perform settle_calls(crashes);
+  return json_array_length(crashes);
 end $$;
 
--- Forgets idempotency keys that are a day old, and those of calls that were never held: their router died before it
--- came to that. A call that runs has a hold, one that ran has its event.
-create function forget_idempotency_keys(held_before interval) returns void language sql volatile as $$
+-- Forgets idempotency keys that are a day old, and those of calls that never came to a charge: their router died
+-- before it held anything, or was reaped. A call that runs has a hold; a router that comes back after `patience` to
+-- settle what was reaped is not expected any more.
+create function forget_idempotency_keys(patience interval) returns void language plpgsql as $$
+begin
+  delete from idempotency_keys k where k.created_at < mesh_now() - interval '24 hours';
   delete from idempotency_keys k
-  where k.created_at < mesh_now() - interval '24 hours'
-    or (k.state = 'running' and k.created_at < mesh_now() - held_before
-      and not exists (select from holds h where h.call_id = k.call_id)
-      and not exists (select from events e where e.id = k.call_id))
-$$;
+  where k.state = 'running' and k.created_at < mesh_now() - patience
+    and not exists (select from holds h where h.call_id = k.call_id);
+end $$;
 
 -- Gives an account credit, once by the entry's id. `conflict` where the id stands for another grant already.
 create function post_grant(

@@ -1,0 +1,34 @@
+/** How much of one request's body is in memory. Disposing of it gives all of that back. */
+export interface BodyShare extends Disposable {
+  /** Says whether so many bytes more may be kept. */
+  take(bytes: number): boolean
+}
+
+/**
+ * The bytes of request bodies that one router has in memory at once, from their arrival until they are parsed. They
+ * are counted as they come: a body that is only announced takes nothing from anybody.
+ */
+export class BodyBudget {
+  readonly #bytesMax: number
+  #bytes = 0
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+  }
+
+  share(): BodyShare {
+    let taken = 0
+    return {
+      take: (bytes) => {
+        if (this.#bytes + bytes > this.#bytesMax) return false
+        this.#bytes += bytes
+        taken += bytes
+        return true
+      },
+      [Symbol.dispose]: () => {
+        this.#bytes -= taken
+        taken = 0
+      },
+    }
+  }
+}
