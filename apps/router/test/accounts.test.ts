@@ -1,17 +1,26 @@
 import assert from 'node:assert/strict'
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { dirname, join } from 'node:path'
+import { after, before, type TestContext, test } from 'node:test'
 import { makeSecret } from '../src/accounts/key-secret.ts'
 import { ensureOperatorKey, findOperator } from '../src/accounts/operator-keys.ts'
 import { listenForPolicy } from '../src/accounts/policy-listener.ts'
-import type { KeyId } from '../src/ids.ts'
+import type { StopReason } from '../src/accounts/policy-notice.ts'
+import { makeFirstAccount } from '../src/first-account.ts'
+import { type KeyId, newId } from '../src/ids.ts'
+import { readPolicy } from '../src/policy.ts'
 import { systemSeams } from '../src/seams.ts'
 import { Sensitive } from '../src/sensitive.ts'
 import { StartupError } from '../src/storage/startup-error.ts'
+import { chat, chunksOf, open, send } from './support/calls.ts'
 import { type HttpFixture, startHttpFixture } from './support/http-fixture.ts'
+import { createTestDatabase } from './support/test-database.ts'
+import { ADMIN_KEY, startTestRouter } from './support/test-router.ts'
 import { until } from './support/until.ts'
+
+/** What a secret is made of. */
+const SECRET_BYTES = 32
 
 let mesh: HttpFixture
 before(async () => {
@@ -130,6 +139,109 @@ test('a grant is made once for an idempotency key, however often and at once it 
   assert.equal(nobody.status, 404)
 })
 
+test('a grant that would lift a balance beyond its maximum is refused, and leaves nothing', async () => {
+  const accountId = await mesh.createAccount()
+  const ask = (amountUsd: string, livemode = true, key?: string) =>
+    mesh.request('POST', `/v1/accounts/${accountId}/grants`, {
+      key: mesh.operatorKey,
+      body: { amountUsd, reason: 'much', livemode },
+      ...(key === undefined ? {} : { headers: { 'idempotency-key': key } }),
+    })
+  for (const amountUsd of ['1000000000.000000001', '9223372036.854775808', '1e30', '9'.repeat(40)]) {
+    const refused = await ask(amountUsd)
+    assert.deepEqual([refused.status, refused.body.error.param], [400, 'amountUsd'], amountUsd)
+  }
+  assert.equal((await ask('999999999.999999999')).status, 201)
+  const refused = await ask('0.000000002', true, 'once')
+  assert.equal(refused.status, 400, JSON.stringify(refused.body))
+  assert.equal(refused.body.error.code, 'invalid_request')
+  assert.match(refused.body.error.message, /would pass 1000000000\.0+ USD/)
+  assert.equal((await ask('0.000000001', true, 'once')).body.balanceUsd, '1000000000.000000000')
+  for (let count = 0; count < 12; count++) assert.equal((await ask('1000000000')).status, 400)
+  assert.equal((await ask('1000000000', false)).status, 201)
+  const { body } = await mesh.request('GET', `/v1/accounts/${accountId}`, { key: mesh.operatorKey })
+  assert.equal(body.balanceUsd, '1000000000.000000000')
+})
+
+test('what is remembered of grants is forgotten after 30 days, a bounded number at a time', async () => {
+  const accountId = await mesh.createAccount()
+  const grant = (key: string) =>
+    mesh.request('POST', `/v1/accounts/${accountId}/grants`, {
+      key: mesh.operatorKey,
+      body: { amountUsd: '1', reason: 'r' },
+      headers: { 'idempotency-key': key },
+    })
+  const { pool } = mesh.database
+  const countOf = async (age: string): Promise<number> => {
+    const { rows } = await pool.query<{ count: number }>(
+      'select count(*)::int from operator_requests where created_at < now() - $1::interval',
+      [age],
+    )
+    return rows[0]?.count ?? 0
+  }
+  await pool.query(
+    `insert into operator_requests (key_hmac, body_hmac, response, created_at)
+     select sha256(n::text::bytea), '', '{}', now() - case when n > 5 then interval '31 days' else interval '29 days' end
+     from generate_series(1, 255) n`,
+  )
+  await grant('sweeps some')
+  assert.equal(await countOf('30 days'), 150)
+  await Promise.all(['a', 'b', 'c', 'd', 'e'].map(grant))
+  assert.equal(await countOf('30 days'), 0)
+  assert.equal(await countOf('28 days'), 5)
+  assert.equal((await grant('a')).body.balanceUsd.length > 0, true)
+})
+
+test('the first account is made whole or not at all', async () => {
+  const testDatabase = await createTestDatabase()
+  try {
+    const database = testDatabase.database()
+    const operator = { id: newId('opk', systemSeams), name: 'start' }
+    const policy = readPolicy(undefined, tmpdir())
+    const dyingAtTheKey = {
+      ...systemSeams,
+      randomBytes(size: number): Uint8Array {
+        if (size === SECRET_BYTES) throw new Error('the start is killed')
+        return systemSeams.randomBytes(size)
+      },
+    }
+    await assert.rejects(makeFirstAccount(database, operator, dyingAtTheKey, policy), /is killed/)
+    const made = await makeFirstAccount(database, operator, systemSeams, policy)
+    assert.match(made?.testKey.reveal() ?? '', /^mesh_test_/)
+    const accounts = await database.query.selectFrom('accounts').select('id').execute()
+    assert.deepEqual(accounts, [{ id: made?.accountId }])
+    const books = await database.query
+      .selectFrom('balances')
+      .select('balance_nano')
+      .where('livemode', '=', false)
+      .execute()
+    assert.deepEqual(books, [{ balance_nano: policy.testWorld.demoCreditUsd }])
+    assert.equal(await makeFirstAccount(database, operator, systemSeams, policy), undefined)
+  } finally {
+    await testDatabase.close()
+  }
+})
+
+test('running calls of a suspended account are told so', async () => {
+  const router = await startTestRouter()
+  try {
+    const account = await router.account()
+    const whole = send(router, account.key, chat('hold'))
+    const stream = open(router, account.key, chat('tokens=400,pace=50', { stream: true }))
+    await until('both run', () => router.simulator.stats().held === 1 && stream.text().includes('data: '))
+    await router.request('PATCH', `/v1/accounts/${account.id}`, {
+      key: ADMIN_KEY,
+      body: { status: 'suspended' },
+    })
+    const refused = await whole
+    assert.deepEqual([refused.status, refused.json.error.code], [403, 'account_suspended'])
+    await until('the stream has ended', () => stream.isEnded(), 1_000)
+    assert.equal(chunksOf(stream.text()).at(-1)?.error.code, 'account_suspended')
+  } finally {
+    await router.stop()
+  }
+})
+
 test('a key that was revoked while its request waited changes nothing', async () => {
   const key = await mesh.createKey()
   const release = await holdRow('select from accounts where id = $1 for update', key.accountId)
@@ -185,30 +297,90 @@ test('operator keys are refused where an account is meant, and keys where an ope
   assert.equal(wrong.status, 401)
 })
 
-test('the first operator key is made once and kept private; a configured one replaces its predecessor', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'mesh-home-'))
-  try {
-    const file = join(folder, 'admin-key')
-    const { database } = mesh
-    const first = await ensureOperatorKey({ database, seams: systemSeams, file })
-    const made = new Sensitive((await readFile(file, 'utf8')).trim())
-    assert.equal((await stat(file)).mode & 0o777, 0o600)
-    assert.deepEqual(await ensureOperatorKey({ database, seams: systemSeams, file }), first)
-    const configure = (secret: string) =>
-      ensureOperatorKey({ database, seams: systemSeams, file, configured: new Sensitive(secret) })
-    await configure('a'.repeat(32))
-    await configure('b'.repeat(32))
-    assert.equal(await findOperator(database, new Sensitive('a'.repeat(32))), undefined)
-    assert.equal((await findOperator(database, new Sensitive('b'.repeat(32))))?.name, 'MESH_ADMIN_KEY')
-    assert.deepEqual(await findOperator(database, made), first)
-    await assert.rejects(configure('short'), StartupError)
-    await assert.rejects(configure(`with spaces ${'c'.repeat(32)}`), StartupError)
-    await assert.rejects(configure(makeSecret(true, systemSeams)), StartupError)
-    const stored = await database.query.selectFrom('operator_keys').selectAll().execute()
-    assert.ok(!JSON.stringify(stored).includes(made.reveal()))
-  } finally {
-    await rm(folder, { recursive: true })
+/** The routers of a test with a database of their own, and which operator keys work after each start. */
+async function operatorStarts(t: TestContext, isShared: boolean) {
+  const testDatabase = await createTestDatabase()
+  const parent = await mkdtemp(join(tmpdir(), 'mesh-homes-'))
+  t.after(async () => {
+    await testDatabase.close()
+    await rm(parent, { recursive: true })
+  })
+  const database = testDatabase.database()
+  const file = (home: string) => join(parent, home, 'admin-key')
+  return {
+    database,
+    file,
+    start: (home: string, configured?: string) =>
+      ensureOperatorKey({
+        database,
+        seams: systemSeams,
+        file: file(home),
+        isShared,
+        ...(configured === undefined ? {} : { configured: new Sensitive(configured) }),
+      }),
+    keyIn: async (home: string) => (await readFile(file(home), 'utf8')).trim(),
+    works: async (secret: string) => (await findOperator(database, new Sensitive(secret))) !== undefined,
   }
+}
+const FIRST = 'a'.repeat(32)
+const SECOND = 'b'.repeat(32)
+
+test('the first operator key is made once and kept private', async (t) => {
+  const { database, start, file, keyIn } = await operatorStarts(t, false)
+  const first = await start('home')
+  const made = await keyIn('home')
+  assert.equal((await stat(file('home'))).mode & 0o777, 0o600)
+  assert.equal((await stat(dirname(file('home')))).mode & 0o777, 0o700, 'the start made its folder')
+  assert.deepEqual(await start('home'), first)
+  assert.deepEqual(await findOperator(database, new Sensitive(made)), first)
+  await assert.rejects(start('home', 'short'), StartupError)
+  await assert.rejects(start('home', `with spaces ${'c'.repeat(32)}`), StartupError)
+  await assert.rejects(start('home', makeSecret(true, systemSeams)), StartupError)
+  const stored = await database.query.selectFrom('operator_keys').selectAll().execute()
+  assert.ok(!JSON.stringify(stored).includes(made))
+})
+
+test('the only router of a database withdraws every operator key but the one in force', async (t) => {
+  const { database, start, file, keyIn, works } = await operatorStarts(t, false)
+  await start('home')
+  const withdrawn = await keyIn('home')
+  await rm(file('home'))
+  await start('home')
+  const kept = await keyIn('home')
+  assert.deepEqual([await works(withdrawn), await works(kept)], [false, true])
+
+  await start('home', FIRST)
+  assert.deepEqual([await works(kept), await works(FIRST)], [false, true])
+  await start('home', SECOND)
+  assert.deepEqual([await works(FIRST), await works(SECOND)], [false, true])
+  await start('home')
+  assert.deepEqual([await works(SECOND), await works(kept), await works(withdrawn)], [false, true, false])
+  const audit = await database.query
+    .selectFrom('audit_events')
+    .select('id')
+    .where('action', '=', 'operator_key.replaced')
+    .execute()
+  assert.equal(audit.length, 4)
+})
+
+test("routers that share a database do not withdraw each other's operator keys", async (t) => {
+  const { start, file, keyIn, works } = await operatorStarts(t, true)
+  await Promise.all([start('one'), start('two')])
+  const [one, two] = [await keyIn('one'), await keyIn('two')]
+  assert.deepEqual([await works(one), await works(two)], [true, true])
+
+  await rm(file('one'))
+  await start('one')
+  const next = await keyIn('one')
+  assert.deepEqual([await works(one), await works(next), await works(two)], [false, true, true])
+
+  const [first] = await Promise.all([start('one', FIRST), start('two', FIRST)])
+  assert.deepEqual(await start('two', FIRST), first)
+  assert.deepEqual([await works(next), await works(two), await works(FIRST)], [false, false, true])
+  await start('three')
+  assert.deepEqual([await works(FIRST), await works(await keyIn('three'))], [true, true])
+  await start('one', SECOND)
+  assert.deepEqual([await works(FIRST), await works(await keyIn('three'))], [false, false])
 })
 
 test('what a router remembers of a key is gone as soon as any router changes it', async () => {
@@ -217,11 +389,16 @@ test('what a router remembers of a key is gone as soon as any router changes it'
   const before = await mesh.authenticator.authenticateForHold(presented)
   assert.equal(await mesh.authenticator.authenticateForHold(presented), before)
 
-  const aborted: KeyId[] = []
+  const aborted: (readonly [KeyId, StopReason])[] = []
+  const wasAborted = (id: KeyId, reason: StopReason): boolean =>
+    aborted.some(([keyId, given]) => keyId === id && given === reason)
   const listener = await listenForPolicy({
     database: mesh.openDatabase(),
     authenticator: mesh.authenticator,
-    liveCalls: { keyIds: [], abortKeys: (keyIds) => void aborted.push(...keyIds) },
+    liveCalls: {
+      keyIds: [],
+      abortKeys: (keyIds, reason) => void aborted.push(...keyIds.map((keyId) => [keyId, reason] as const)),
+    },
     log: { error() {}, warn() {}, info() {}, debug() {} },
   })
   try {
@@ -241,16 +418,20 @@ test('what a router remembers of a key is gone as soon as any router changes it'
     const { body: successor } = await mesh.request('POST', `/v1/api-keys/${id}/rotate`, {
       key: mesh.operatorKey,
     })
-    await until('the calls of the key are cut', () => aborted.includes(id), 1_000)
+    await until('the calls of the key are cut', () => wasAborted(id, 'key_revoked'), 1_000)
     await assert.rejects(mesh.authenticator.authenticateForHold(presented), { code: 'key_revoked' })
     await mesh.request('DELETE', `/v1/api-keys/${successor.id}`, { key: mesh.operatorKey })
-    await until('the calls of its successor are cut', () => aborted.includes(successor.id), 1_000)
+    await until('the calls of its successor are cut', () => wasAborted(successor.id, 'key_revoked'), 1_000)
     const other = await mesh.createKey({ accountId })
     await mesh.request('PATCH', `/v1/accounts/${accountId}`, {
       key: mesh.operatorKey,
       body: { status: 'closed' },
     })
-    await until('the calls of the closed account are cut', () => aborted.includes(other.id), 1_000)
+    await until(
+      'the calls of the closed account are cut',
+      () => wasAborted(other.id, 'account_suspended'),
+      1_000,
+    )
   } finally {
     await listener.close()
   }
@@ -269,9 +450,11 @@ test('nobody is refused from memory: what stood against a key may have been lift
 
 test('a router that lost its connection forgets everything and checks its running calls', async () => {
   const revoked = await mesh.createKey()
+  const replaced = await mesh.createKey()
+  const suspended = await mesh.createKey()
   const kept = await mesh.createKey()
   const database = mesh.openDatabase()
-  const aborted: KeyId[] = []
+  const aborted: (readonly [readonly KeyId[], StopReason])[] = []
   let keyIds: KeyId[] = []
   const listener = await listenForPolicy({
     database,
@@ -280,19 +463,28 @@ test('a router that lost its connection forgets everything and checks its runnin
       get keyIds() {
         return keyIds
       },
-      abortKeys: (ids) => void aborted.push(...ids),
+      abortKeys: (...stop) => void aborted.push(stop),
     },
     log: { error() {}, warn() {}, info() {}, debug() {} },
     reconnectMs: 5,
   })
   try {
-    await mesh.database.pool.query('update api_keys set revoked_at = now() where id = $1', [revoked.id])
-    keyIds = [revoked.id, kept.id]
+    const { pool } = mesh.database
+    await pool.query('update api_keys set revoked_at = now() where id = $1', [revoked.id])
+    await pool.query('update api_keys set stops_at = now() where id = $1', [replaced.id])
+    await pool.query("update api_keys set stops_at = now() + interval '1 hour' where id = $1", [kept.id])
+    await pool.query("update accounts set status = 'suspended' where id = any ($1)", [
+      [suspended.accountId, revoked.accountId],
+    ])
+    keyIds = [kept.id, revoked.id, replaced.id, suspended.id]
     await mesh.database.pool.query(
       "select pg_terminate_backend(pid) from pg_stat_activity where query ilike 'listen %' and datname = current_database()",
     )
-    await until('the running call of the revoked key is cut', () => aborted.length > 0)
-    assert.deepEqual(aborted, [revoked.id])
+    await until('the running calls are cut', () => aborted.length > 1)
+    assert.deepEqual(aborted, [
+      [[revoked.id, replaced.id], 'key_revoked'],
+      [[suspended.id], 'account_suspended'],
+    ])
   } finally {
     await listener.close()
   }

@@ -59,7 +59,7 @@ test('a crash of PostgreSQL loses holds, which come back before any other, and n
   assert.equal(widened.heldNano, 5_100n)
   assert.deepEqual(await bookOf(database, payer), { balanceNano: 9_000n, heldNano: 8_100n })
   const { rows: clock } = await database.pool.query<{ now: Date }>('select mesh_now() as now')
-  crash()
+  await crash()
 
   // 900 are free, if the 8,100 are held again; a settlement and a hold wait for the database from now on.
   const settling = books.settle(settlementOf(first, granted(held[0] ?? assert.fail())))
@@ -118,18 +118,31 @@ async function holdWhenBack(books: PostgresBooks, request: HoldRequest): Promise
   return decision ?? assert.fail()
 }
 
-/** Keeps what commits without waiting for the disk from reaching it; the function returned ends every process. */
-async function prepareCrash(database: Database): Promise<() => void> {
-  const { rows } = await database.pool.query<{ pid: number }>(
-    `select pid from pg_stat_activity where backend_type = 'walwriter'`,
+/**
+ * Keeps what commits without waiting for the disk from reaching it. The function returned ends the server's processes
+ * and resolves when no connection is served any more.
+ */
+async function prepareCrash(database: Database): Promise<() => Promise<void>> {
+  const { rows } = await database.pool.query<{ pid: number; backend_type: string }>(
+    `select pid, backend_type from pg_stat_activity where backend_type in ('walwriter', 'client backend')`,
   )
-  const pid = rows[0]?.pid
-  assert.ok(pid !== undefined)
-  process.kill(pid, 'SIGSTOP')
-  // PostgreSQL starts over when one of its processes dies: nothing in its memory is trusted.
-  return () => process.kill(pid, 'SIGKILL')
+  const writer = rows.find(({ backend_type }) => backend_type === 'walwriter') ?? assert.fail()
+  process.kill(writer.pid, 'SIGSTOP')
+  return async () => {
+    // PostgreSQL starts over when one of its processes dies: nothing in its memory is trusted.
+    process.kill(writer.pid, 'SIGKILL')
+    await until('all connections have ended', () => !rows.some(({ pid }) => isAlive(pid)))
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
 }
 
 async function assertSound(database: Database): Promise<void> {
-  for await (const { sentence } of verifyBooks(database)) assert.fail(sentence)
+  for await (const { sentence } of verifyBooks(database.pool)) assert.fail(sentence)
 }

@@ -115,7 +115,7 @@ test('random histories leave the books as paper and pencil have them', async (t)
           await history.play(next)
           await history.check()
         }
-        for await (const { sentence } of verifyBooks(database)) assert.fail(sentence)
+        for await (const { sentence } of verifyBooks(database.pool)) assert.fail(sentence)
         for (const change of history.happened) happened[change]++
       },
     ),

@@ -387,7 +387,7 @@ test('a router that lost its connection goes on without losing a settlement', as
 })
 
 async function assertSound(database: Database): Promise<void> {
-  for await (const { sentence } of verifyBooks(database)) assert.fail(sentence)
+  for await (const { sentence } of verifyBooks(database.pool)) assert.fail(sentence)
 }
 
 /** What the entries of calls sum to, by ledger account. */

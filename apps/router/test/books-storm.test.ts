@@ -50,7 +50,7 @@ test('holds, extensions, settlements, renewals and reapers in a storm never dead
     books.every(({ heldNano }) => heldNano === 0n),
     true,
   )
-  for await (const { sentence } of verifyBooks(database)) assert.fail(sentence)
+  for await (const { sentence } of verifyBooks(database.pool)) assert.fail(sentence)
 })
 
 /** Calls one after another, each of another account on another router than its neighbours. Returns what they cost. */

@@ -6,9 +6,11 @@ import { MeshError } from '../src/errors.ts'
 import { readJsonBody, useRawBodies } from '../src/http/raw-body.ts'
 import type { Server } from '../src/http/server.ts'
 import { type HttpFixture, startHttpFixture } from './support/http-fixture.ts'
+import { startTestRouter } from './support/test-router.ts'
 import { until } from './support/until.ts'
 
 const BODY_BYTES_MAX = 65_536
+const BODY_BYTES_AT_ONCE_MAX = 100_000
 const HEADER_BYTES_MAX = 4_096
 const BODY_TIMEOUT_MS = 150
 
@@ -17,6 +19,7 @@ before(async () => {
   mesh = await startHttpFixture({
     bounds: {
       bodyBytesMax: BODY_BYTES_MAX,
+      bodyBytesAtOnceMax: BODY_BYTES_AT_ONCE_MAX,
       headerBytesMax: HEADER_BYTES_MAX,
       headersTimeoutMs: 200,
       requestTimeoutMs: 5_000,
@@ -112,6 +115,66 @@ test('a path that is not there is told what to change', async (t) => {
       assert.match(error.message, advice)
       assert.ok(!error.message.includes('CANARY'))
     })
+  }
+})
+
+/** Routes of the contract that this version does not have, and of OpenAI that no version will. */
+const ABSENT_ROUTES = [
+  '/v1/responses',
+  '/v1/responses/resp_1',
+  '/v1/messages',
+  '/v1/messages/count_tokens',
+  '/v1/embeddings',
+  '/v1/rerank',
+  '/v1/tokens/count',
+  '/v1/route',
+  '/v1/monitoring/summary',
+  '/v1/attestation',
+  '/v1/attestation/verify',
+  '/v1/auth/siwe/nonce',
+  '/v1/auth/session',
+  '/v1/payments',
+  '/v1/payments/intents',
+  '/v1/credits/topup',
+  '/v1/webhooks',
+  '/v1/providers/health',
+  '/v1/providers/config',
+  '/v1/prices',
+  '/metrics',
+  '/openapi.json',
+  '/docs',
+  '/llms.txt',
+  '/log/checkpoint',
+  '/.well-known/hpke-keys',
+]
+const OPENAI_ROUTES = ['completions', 'assistants', 'threads', 'vector_stores/vs_1', 'files', 'organization']
+
+test('what is said to do instead of an absent route can be done', async () => {
+  const router = await startTestRouter()
+  const ask = (method: string, path: string) =>
+    router.request(method, path, { ...(method === 'POST' ? { body: {} } : {}) })
+  try {
+    const absent = ABSENT_ROUTES.map((path) => [
+      path,
+      /^MESH does not have this route in this version\. [A-Z]/,
+    ])
+    const never = OPENAI_ROUTES.map((path) => [`/v1/${path}`, /^MESH /])
+    for (const [path, message] of [...absent, ...never, ['/v1/nonsense', /^There is nothing/]] as const) {
+      for (const method of ['GET', 'POST']) {
+        const { status, json } = await ask(method, String(path))
+        assert.deepEqual([status, json.error.code], [404, 'not_found'], String(path))
+        assert.match(json.error.message, message as RegExp)
+        assert.doesNotMatch(json.error.message, /API reference/)
+        for (const [, named = '', at = ''] of json.error.message.matchAll(
+          /\b(GET|POST) (\/[^\s,:]*[^\s,:.])/g,
+        )) {
+          const advised = await ask(named, at.replace('{id}', 'acct_1'))
+          assert.ok([200, 400, 401].includes(advised.status), `${path}: ${named} ${at} is ${advised.status}`)
+        }
+      }
+    }
+  } finally {
+    await router.stop()
   }
 })
 
@@ -282,6 +345,39 @@ test('the request id is our own', async () => {
     headers: { 'x-request-id': 'theirs', 'request-id': 'theirs' },
   })
   assert.match(answer.headers.get('x-request-id') ?? '', /^req_/)
+})
+
+test('bodies that are read at once take a bounded number of bytes, and give them back', async (t) => {
+  const body = JSON.stringify({ text: 'x'.repeat(60_000) })
+  const head = `POST /v1/api-keys HTTP/1.1\r\nHost: mesh\r\nAuthorization: Bearer ${mesh.operatorKey}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n`
+  const begin = () => {
+    const socket = connect(Number(new URL(mesh.url).port), '127.0.0.1')
+    t.after(() => socket.destroy())
+    let received = ''
+    socket.on('data', (chunk) => {
+      received += chunk.toString('latin1')
+    })
+    socket.write(head + body.slice(0, -1))
+    return { socket, received: () => received }
+  }
+  const whole = () => post(body)
+  assert.equal((await whole()).status, 200)
+  const held = begin()
+  await until('the body in hand leaves no room for another', async () => {
+    const answer = await whole()
+    if (answer.status === 200) return false
+    assert.equal(answer.headers.get('retry-after'), '1')
+    await refusal(answer, 503, 'overloaded')
+    return true
+  })
+  assert.equal((await post('{}')).status, 200, 'small ones fit in')
+  held.socket.write(body.slice(-1))
+  await until('the body in hand is answered', () => held.received().startsWith('HTTP/1.1 400 '))
+  assert.equal((await whole()).status, 200, 'a body that was parsed gives its room back')
+  const left = begin()
+  await until('another is in hand', async () => (await whole()).status === 503)
+  left.socket.destroy()
+  await until('one that was given up gives its room back', async () => (await whole()).status === 200)
 })
 
 test('a connection survives a body that was refused', async () => {

@@ -172,3 +172,17 @@ test('windows end with the day and the month in UTC; a total never does', async 
     assert.equal(next.status, limit === 'totalUsdLimit' ? 402 : 200, limit)
   }
 })
+
+test('refusals leave no more than a bounded number of events a minute for each key', async () => {
+  const account = await mesh.account()
+  const refused = await inParallel(account, 150, { ...chat(), model: 'mesh/no-such-model' })
+  assert.ok(refused.every(({ status }) => status === 404))
+  const other = await mesh.account()
+  const last = await send(mesh, other.key, { ...chat(), model: 'mesh/no-such-model' })
+  await eventOf(mesh, other.key, requestIdOf(last))
+  const { rowCount } = await mesh.database.pool.query('select from events where account_id = $1', [
+    account.id,
+  ])
+  // A minute may have begun in between.
+  assert.ok(rowCount === 60 || rowCount === 120, `${rowCount} rows`)
+})

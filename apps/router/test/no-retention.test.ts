@@ -5,13 +5,13 @@ import { type TestContext, test } from 'node:test'
 import type { Database } from '../src/storage/database.ts'
 import { Canaries, CanaryCaller } from './support/canary-caller.ts'
 import { callInEveryWay, POLICY } from './support/canary-calls.ts'
-import { CANARY_FORMS, CanarySearch, type Found, newCanary } from './support/canary-search.ts'
+import { CANARY_FORMS, CanarySearch, newCanary } from './support/canary-search.ts'
 import { newRouterHome, type RouterHome } from './support/router-process.ts'
 
 const PAGE = 100
 /** Streams carry a reply in pieces shorter than any canary, so what surrounds the pieces is searched for as well. */
 const WIRE_WORDS = new Map([
-  ["a chunk of OpenAI's", 'chat.completion.chunk'],
+  ["a chunk of OpenAI's", 'completion.chunk'],
   ["a chunk of Anthropic's", 'content_block_delta'],
 ])
 
@@ -44,7 +44,9 @@ async function plant(
     body: grant,
   })
   assert.equal(granted.status, 201)
-  assert.equal((await caller.ask('POST', '/v1/projects', { name: control })).status, 201)
+  for (const path of ['/v1/projects', '/v1/api-keys']) {
+    assert.equal((await caller.ask('POST', path, { name: control })).status, 201)
+  }
   await database.pool.query(
     `insert into events select (jsonb_populate_record(null::events, to_jsonb(e)
        || jsonb_build_object('id', overlay(e.id placing 'zzzz' from 27), 'model_served', $1::text))).*
@@ -82,24 +84,37 @@ function bytesOf(path: string): Buffer {
   }
 }
 
-/** Where a file's bytes count: PostgreSQL's tables and log apart from the rest. */
-function sinkOf(path: string): string {
-  if (path.includes('/pg_wal/')) return 'write-ahead log'
-  return path.includes('/data/') ? 'tables' : 'other files'
+/** The names of what was found in each kind of file. */
+interface InFiles {
+  readonly writeAheadLog: readonly string[]
+  readonly tables: readonly string[]
+  readonly otherFiles: readonly string[]
 }
 
-/** The canaries in all files of a home, by sink. The admin key's own file may hold it. */
-function searchFiles(home: RouterHome, search: CanarySearch): Map<string, Set<string>> {
-  const sinks = new Map<string, Set<string>>()
+const ONLY_CONTROL_IN_FILES: InFiles = {
+  writeAheadLog: ['control'],
+  tables: ['control'],
+  otherFiles: ['admin key in its own file', 'control'],
+}
+
+/** The canaries in all files of a home. The admin key's own file may hold it. */
+function searchFiles(home: RouterHome, search: CanarySearch): InFiles {
+  const writeAheadLog = new Set<string>()
+  const tables = new Set<string>()
+  const otherFiles = new Set<string>()
   for (const path of filesBelow(home.folder)) {
-    const sink = sinks.get(sinkOf(path)) ?? new Set<string>()
-    sinks.set(sinkOf(path), sink)
+    const inData = path.includes('/data/') ? tables : otherFiles
+    const sink = path.includes('/pg_wal/') ? writeAheadLog : inData
     const own = relative(home.folder, path) === 'admin-key' ? 'admin key' : undefined
-    for (const { name } of search.in(bytesOf(path))) {
+    for (const name of search.namesIn(bytesOf(path))) {
       sink.add(name === own ? 'admin key in its own file' : name)
     }
   }
-  return sinks
+  return {
+    writeAheadLog: [...writeAheadLog].sort(),
+    tables: [...tables].sort(),
+    otherFiles: [...otherFiles].sort(),
+  }
 }
 
 /** Every row of every table as text, and every statement that the server shows. */
@@ -117,10 +132,6 @@ async function allRows(database: Database): Promise<string> {
   return text + rows.map(({ query }) => query).join('\n')
 }
 
-function namesOf(found: readonly Found[]): string[] {
-  return [...new Set(found.map(({ name }) => name))].sort()
-}
-
 test('the search finds every form of a text, and any part of it', () => {
   const text = newCanary()
   const search = new CanarySearch(new Map([['a text', text]]))
@@ -133,7 +144,7 @@ test('the search finds every form of a text, and any part of it', () => {
   }
   for (const before of ['', 'a', 'ab', 'abc']) {
     const base64 = Buffer.from(`${before}${text} after`).toString('base64')
-    assert.deepEqual(namesOf(search.in(base64)), ['a text'])
+    assert.deepEqual(search.namesIn(base64), ['a text'])
   }
   assert.deepEqual(search.in(`${text.slice(0, 11)} ${text.slice(18)}`), [], 'less than a part is none')
 })
@@ -159,34 +170,36 @@ test('nothing that a caller writes or gets is kept, logged or shown', async (t: 
   await plant(caller, database, home, control)
 
   const search = new CanarySearch(new Map([...canaries.texts, ...WIRE_WORDS]))
-  const onlyControl = (what: string, found: Iterable<string>): void => {
-    assert.deepEqual([...new Set(found)].sort(), ['control'], what)
-  }
-  for (const moment of ['before a checkpoint', 'after a checkpoint', 'after the end']) {
-    if (moment === 'after a checkpoint') await database.pool.query('checkpoint')
-    if (moment === 'after the end') {
-      await database.close()
-      assert.equal((await router.kill('SIGTERM')).code, 0)
-    }
-    const sinks = searchFiles(home, search)
-    onlyControl(`write-ahead log ${moment}`, sinks.get('write-ahead log') ?? [])
-    assert.deepEqual(
-      [...(sinks.get('other files') ?? [])].sort(),
-      ['admin key in its own file', 'control'],
-      `other files ${moment}`,
-    )
-    const inTables = [...(sinks.get('tables') ?? [])]
-    if (moment !== 'before a checkpoint') onlyControl(`tables ${moment}`, inTables)
-    else
-      assert.deepEqual(
-        inTables.filter((name) => name !== 'control'),
-        [],
-        `tables ${moment}`,
-      )
-    if (moment === 'after a checkpoint') await searchAnswers(caller, database, search, onlyControl)
-  }
-  onlyControl('standard error', namesOf(search.in(router.said.stderr)))
-  assert.deepEqual(namesOf(search.in(router.said.stdout)), ['test key'], 'standard output')
+  const before = searchFiles(home, search)
+  await database.pool.query('checkpoint')
+  const after = searchFiles(home, search)
+  const told = await searchAnswers(caller, database, search)
+  await database.close()
+  assert.equal((await router.kill('SIGTERM')).code, 0)
+  const atEnd = searchFiles(home, search)
+
+  const { tables, ...beforeCheckpoint } = before
+  assert.deepEqual(
+    {
+      beforeCheckpoint,
+      after,
+      told,
+      atEnd,
+      tables: tables.filter((name) => name !== 'control'),
+      standardError: search.namesIn(router.said.stderr),
+      standardOutput: search.namesIn(router.said.stdout),
+    },
+    {
+      beforeCheckpoint: { writeAheadLog: ['control'], otherFiles: ['admin key in its own file', 'control'] },
+      after: ONLY_CONTROL_IN_FILES,
+      told: Object.fromEntries(Object.keys(told).map((what) => [what, ['control']])),
+      atEnd: ONLY_CONTROL_IN_FILES,
+      // Before a checkpoint it may or may not have been written there.
+      tables: [],
+      standardError: ['control'],
+      standardOutput: ['test key'],
+    },
+  )
 })
 
 /** What the database and the API say, and what callers were told of their errors. */
@@ -194,23 +207,29 @@ async function searchAnswers(
   caller: CanaryCaller,
   database: Database,
   search: CanarySearch,
-  onlyControl: (what: string, found: Iterable<string>) => void,
-): Promise<void> {
-  onlyControl('rows', namesOf(search.in(await allRows(database))))
-  for (const path of ['/v1/logs', '/v1/ledger', '/v1/receipts', '/v1/audit', '/v1/projects']) {
-    onlyControl(path, namesOf(search.in(await readList(caller, path))))
-  }
-  const { adminKey } = caller.router
-  onlyControl('/v1/audit of operators', namesOf(search.in(await readList(caller, '/v1/audit', adminKey))))
-  const csv = await caller.router.request('GET', `/v1/ledger?limit=${PAGE}`, {
-    key: caller.key,
+): Promise<Readonly<Record<string, readonly string[]>>> {
+  const { router, key } = caller
+  const csv = await router.request('GET', `/v1/ledger?limit=${PAGE}`, {
+    key,
     headers: { accept: 'text/csv' },
   })
-  onlyControl('the ledger as CSV', namesOf(search.in(csv.text)))
   const usage = await caller.ask('GET', '/v1/usage?groupBy=day,model,provider,project,key')
-  onlyControl('/v1/usage', namesOf(search.in(usage.text)))
-  for (const path of ['/v1/api-keys', '/v1/accounts/me', '/v1/key', '/v1/credits']) {
-    assert.deepEqual(namesOf(search.in((await caller.ask('GET', path)).text)), [], path)
+  const found: Record<string, readonly string[]> = {
+    rows: search.namesIn(await allRows(database)),
+    'ledger as CSV': search.namesIn(csv.text),
+    usage: search.namesIn(usage.text),
+    'audit of operators': search.namesIn(await readList(caller, '/v1/audit', router.adminKey)),
+    errors: search.namesIn(caller.errors.map(({ text }) => text).join('\n')),
   }
-  onlyControl('errors', namesOf(caller.errors.flatMap(({ text }) => search.in(text))))
+  for (const path of [
+    '/v1/logs',
+    '/v1/ledger',
+    '/v1/receipts',
+    '/v1/audit',
+    '/v1/projects',
+    '/v1/api-keys',
+  ]) {
+    found[path] = search.namesIn(await readList(caller, path))
+  }
+  return found
 }

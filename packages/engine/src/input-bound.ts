@@ -1,5 +1,6 @@
 import type { Endpoint, ModelId } from '@mesh/catalog/catalog.ts'
-import type { Ask, InputBound, InputPart, Message, ReasoningBlock, Tool } from './ask.ts'
+import type { Ask, InputBound, InputPart, Message, Tool } from './ask.ts'
+import { composedLengthMax, utf8Length } from './text-size.ts'
 
 /**
  * How many input tokens a call can be billed for, before any tokenizer has seen it.
@@ -44,17 +45,22 @@ const IMAGE_TOKENS_MAX: readonly (readonly [prefix: ModelId, tokens: number])[] 
   ['mesh/gpt-5-mini', Math.ceil(1_536 * 1.62)],
 ]
 
-const encoder = new TextEncoder()
-
 /** Bounds everything of an ask that goes upstream. Linear in its size. */
 export function boundInput(ask: Ask): InputBound {
-  const total = { textTokens: TOKENS_PER_CALL, images: 0, files: 0, audioSeconds: 0 }
+  const total: Total = {
+    textTokens: TOKENS_PER_CALL,
+    textBytes: 0,
+    messages: ask.messages.length,
+    images: 0,
+    files: 0,
+    audioSeconds: 0,
+  }
   for (const message of ask.messages) addMessage(total, message)
-  for (const tool of ask.tools) total.textTokens += toolTokens(tool)
+  for (const tool of ask.tools) addTool(total, tool)
   const format = ask.responseFormat
   if (format?.type === 'json_schema') {
-    total.textTokens += toolTokens({ name: format.name, parameters: format.schema })
-    total.textTokens += textTokens(format.description ?? '')
+    const { name, description, schema } = format
+    addTool(total, { name, parameters: schema, ...(description === undefined ? {} : { description }) })
   }
   if (ask.tools.length > 0 || (format !== undefined && format.type !== 'text')) {
     total.textTokens += TOKENS_OF_INSTRUCTIONS
@@ -88,17 +94,22 @@ function addMessage(total: Total, message: Message): void {
   for (const part of message.parts) addPart(total, part)
   switch (message.role) {
     case 'user':
-      total.textTokens += textTokens(message.name ?? '')
+      addText(total, message.name)
       return
     case 'tool':
-      total.textTokens += textTokens(message.toolCallId)
+      addText(total, message.toolCallId)
       return
     case 'assistant':
-      total.textTokens += textTokens(message.refusal ?? '')
-      for (const block of message.reasoning) total.textTokens += reasoningTokens(block)
+      addText(total, message.refusal)
+      for (const block of message.reasoning) {
+        // A signature may hold the whole of the reasoning that its text sums up (Anthropic), and that is what is billed.
+        total.textTokens += TOKENS_PER_MESSAGE
+        for (const text of [block.text, block.signature, block.redacted]) addText(total, text)
+      }
       for (const call of message.toolCalls) {
-        total.textTokens += TOKENS_PER_TOOL + textTokens(call.id) + textTokens(call.name)
-        total.textTokens += JSON_EXPANSION * textTokens(call.arguments)
+        total.textTokens += TOKENS_PER_TOOL
+        for (const text of [call.id, call.name]) addText(total, text)
+        addJson(total, call.arguments)
       }
       return
     case 'system':
@@ -110,44 +121,33 @@ function addMessage(total: Total, message: Message): void {
 function addPart(total: Total, part: InputPart): void {
   switch (part.type) {
     case 'text':
-      total.textTokens += textTokens(part.text)
+      addText(total, part.text)
       return
     case 'image':
       total.images += 1
       return
     case 'file':
       total.files += 1
-      total.textTokens += textTokens(part.filename ?? '')
+      addText(total, part.filename)
       return
     case 'audio':
       total.audioSeconds += Math.ceil((part.base64.length * 3) / 4 / AUDIO_BYTES_PER_SECOND_MIN)
   }
 }
 
-/** A signature may hold the whole of the reasoning that its text sums up (Anthropic), and that is what is billed. */
-function reasoningTokens(block: ReasoningBlock): number {
-  return (
-    TOKENS_PER_MESSAGE +
-    textTokens(block.text) +
-    textTokens(block.signature ?? '') +
-    textTokens(block.redacted ?? '')
-  )
+function addTool(total: Total, { name, description, parameters }: Tool): void {
+  total.textTokens += TOKENS_PER_TOOL
+  for (const text of [name, description]) addText(total, text)
+  if (parameters !== undefined) addJson(total, JSON.stringify(parameters))
 }
 
-function toolTokens(tool: Tool): number {
-  const schema = tool.parameters === undefined ? '' : JSON.stringify(tool.parameters)
-  return (
-    TOKENS_PER_TOOL +
-    textTokens(tool.name) +
-    textTokens(tool.description ?? '') +
-    JSON_EXPANSION * textTokens(schema)
-  )
+function addText(total: Total, text: string | undefined): void {
+  if (text === undefined) return
+  total.textBytes += utf8Length(text)
+  total.textTokens += composedLengthMax(text)
 }
 
-/** Some tokenizers compose text first (Unicode NFC), and for a few characters that is the longer form. */
-function textTokens(text: string): number {
-  if (text === '') return 0
-  const bytes = encoder.encode(text).length
-  if (bytes === text.length) return bytes
-  return Math.max(bytes, encoder.encode(text.normalize('NFC')).length)
+function addJson(total: Total, json: string): void {
+  total.textBytes += utf8Length(json)
+  total.textTokens += JSON_EXPANSION * composedLengthMax(json)
 }

@@ -4,15 +4,21 @@ import type { Ask, InputBound } from './ask.ts'
 import type { Candidate } from './plan.ts'
 import type { MeteredUsage } from './run-outcome.ts'
 import type { ReportedUsage, StreamEvent, UsageFlag } from './stream-event.ts'
+import { utf8Length } from './text-size.ts'
 
 /** The fair estimate: what English prose comes to with today's tokenizers, in bytes a token. */
 const BYTES_PER_TOKEN_USUAL = 4
+/** What a message, and a call as a whole, cost beside their text: OpenAI's own count, and near what others come to. */
+const MESSAGE_TOKENS_USUAL = 4
+const CALL_TOKENS_USUAL = 3
 /** What a call of a tool costs around its name and arguments, and an answer around its text: at most, and usually. */
 const TOOL_CALL_TOKENS_MAX = 64
 const TOOL_CALL_TOKENS_USUAL = 8
 const CHOICE_TOKENS_MAX = 16
 /** No model behind any provider here writes faster. It bounds what a model thinks where it cannot be seen. */
 const UNSEEN_TOKENS_PER_SECOND_MAX = 300
+/** What most models that think come to at the least, the time until they begin included: for the fair estimate. */
+const UNSEEN_TOKENS_PER_SECOND_USUAL = 50
 /** Formats that providers write around an answer, which no event shows: beyond it, a report cannot be true. */
 const UNSEEN_FORMAT_TOKENS_MAX = 256
 /** Fair estimates of input that is not text, for the rare answer without usage. */
@@ -20,6 +26,8 @@ const IMAGE_TOKENS_USUAL = 1_000
 const FILE_TOKENS_USUAL = 3_000
 const AUDIO_TOKENS_PER_SECOND_USUAL = 32
 
+/** These show a summary of what was thought at most, so that its length does not say how much there was. */
+const SUMS_THOUGHT_UP: ReadonlySet<ProtocolName> = new Set(['anthropic_messages', 'bedrock_converse', 'gemini'])
 /** These think only when asked to; the others may at any time. */
 const THINKS_ONLY_WHEN_ASKED: ReadonlySet<ProtocolName> = new Set([
   'anthropic_messages',
@@ -31,10 +39,19 @@ export interface MeterInput {
   readonly candidate: Candidate
   /** What the input probably comes to (`usualInputTokens`); charged only where the provider does not say. */
   readonly inputTokensUsual: number
+  /** How many answers the provider was asked for (`Protocol.choices`). */
   readonly choices: number
   /** Whether the model may produce tokens that no event shows (`mayThinkUnseen`). */
   readonly thinksUnseen: boolean
   readonly startedAtMs: number
+}
+
+/** How an attempt ended, as far as it matters to what it is charged. */
+export interface MeterEnd {
+  /** Whether the terminal event came. */
+  readonly whole: boolean
+  readonly outputTokensHeld: number
+  readonly endedAtMs: number
 }
 
 /**
@@ -44,7 +61,7 @@ export interface MeterInput {
  *   was seen is at most its UTF-8 bytes plus constants for the format around it; and what a model thinks unseen is at
  *   most its top speed times the time until each of its answers begins.
  * - `usage` is fair and is what is charged: the provider's report where it can be true, else four bytes a token of
- *   what was seen. Unseen thought is then not charged, for nobody can say what it was.
+ *   what was seen, and a usual speed times the same time for what was thought unseen.
  */
 export class Meter {
   readonly #input: MeterInput
@@ -98,7 +115,7 @@ export class Meter {
   }
 
   /**
-   * What the attempt comes to. `whole` says that its terminal event came.
+   * What the attempt comes to.
    *
    * - A whole answer: the provider's report; a side of it (input, output) that is missing, or zero although something
    *   went in or came out, is estimated and flagged `missing`.
@@ -108,10 +125,10 @@ export class Meter {
    *   context window (`exceeds_context`); output to what is held (`exceeds_hold`), and, where a model cannot think
    *   unseen, to the safe count of what was seen (`above_estimate`). Buckets are lowered in proportion.
    */
-  usage(whole: boolean, outputTokensHeld: number): MeteredUsage {
+  usage({ whole, outputTokensHeld, endedAtMs }: MeterEnd): MeteredUsage {
     const flags = new Set<UsageFlag>(this.#reported?.flags)
     const reported = this.#reported?.buckets ?? EMPTY_BUCKETS
-    const estimated = this.#estimate()
+    const estimated = this.#estimate(endedAtMs)
     const inputKnown = inputTokens(reported) > 0
     const outputKnown = whole
       ? outputTokens(reported) > 0 || outputTokens(estimated) === 0
@@ -141,20 +158,31 @@ export class Meter {
   }
 
   #unseenTokensMax(nowMs: number): number {
-    if (!this.#input.thinksUnseen) return 0
-    const thinking = Math.max(0, this.#input.choices - this.#begunChoices.size)
-    const thoughtMs = this.#thoughtMs + thinking * (nowMs - this.#input.startedAtMs)
-    return Math.ceil((thoughtMs * UNSEEN_TOKENS_PER_SECOND_MAX) / 1_000)
+    return Math.ceil((this.#unseenMs(nowMs) * UNSEEN_TOKENS_PER_SECOND_MAX) / 1_000)
   }
 
-  #estimate(): TokenBuckets {
+  /** The time in which something may have been thought unseen: until each answer began, and added up. */
+  #unseenMs(nowMs: number): number {
+    if (!this.#input.thinksUnseen) return 0
+    const thinking = Math.max(0, this.#input.choices - this.#begunChoices.size)
+    return this.#thoughtMs + thinking * (nowMs - this.#input.startedAtMs)
+  }
+
+  #thoughtTokensUsual(nowMs: number): number {
+    const seen = Math.ceil(this.#reasoningBytes / BYTES_PER_TOKEN_USUAL)
+    const isShownWhole = seen > 0 && !SUMS_THOUGHT_UP.has(this.#input.candidate.endpoint.protocol)
+    if (isShownWhole) return seen
+    return Math.max(seen, Math.ceil((this.#unseenMs(nowMs) * UNSEEN_TOKENS_PER_SECOND_USUAL) / 1_000))
+  }
+
+  #estimate(nowMs: number): TokenBuckets {
     const answer =
       Math.ceil(this.#answerBytes / BYTES_PER_TOKEN_USUAL) + this.#toolCalls * TOOL_CALL_TOKENS_USUAL
     return {
       ...EMPTY_BUCKETS,
       input: this.#input.inputTokensUsual,
       output: answer,
-      reasoning: Math.ceil(this.#reasoningBytes / BYTES_PER_TOKEN_USUAL),
+      reasoning: this.#thoughtTokensUsual(nowMs),
     }
   }
 
@@ -182,7 +210,9 @@ export class Meter {
 /** What the input probably comes to in tokens, and never more than its bound. */
 export function usualInputTokens(bound: InputBound, inputTokensMax: number): number {
   const usual =
-    Math.ceil(bound.textTokens / BYTES_PER_TOKEN_USUAL) +
+    Math.ceil(bound.textBytes / BYTES_PER_TOKEN_USUAL) +
+    CALL_TOKENS_USUAL +
+    bound.messages * MESSAGE_TOKENS_USUAL +
     bound.images * IMAGE_TOKENS_USUAL +
     bound.files * FILE_TOKENS_USUAL +
     Math.ceil(bound.audioSeconds * AUDIO_TOKENS_PER_SECOND_USUAL)
@@ -225,24 +255,4 @@ function lowered(buckets: TokenBuckets, names: Names, most: number): TokenBucket
 
 function pick(buckets: TokenBuckets, names: Names): Partial<TokenBuckets> {
   return Object.fromEntries(names.map((name) => [name, buckets[name]]))
-}
-
-/** The length of a text in UTF-8, without making its bytes. A lone surrogate counts as the three bytes it becomes. */
-function utf8Length(text: string): number {
-  let bytes = text.length
-  for (let at = 0; at < text.length; at++) {
-    const unit = text.charCodeAt(at)
-    if (unit < 0x80) continue
-    if (unit < 0x800) bytes += 1
-    else if (unit >= 0xd800 && unit <= 0xdbff && isLowSurrogate(text.charCodeAt(at + 1))) {
-      // A pair is two units and four bytes.
-      bytes += 2
-      at++
-    } else bytes += 2
-  }
-  return bytes
-}
-
-function isLowSurrogate(unit: number): boolean {
-  return unit >= 0xdc00 && unit <= 0xdfff
 }

@@ -199,7 +199,7 @@ class BooksOfRouter implements PostgresBooks {
   }
 
   async #doChores(): Promise<void> {
-    const { log, holdTtlMs } = this.#options
+    const { log } = this.#options
     try {
       await this.renew()
       const reaped = await this.reap('expired')

@@ -1,7 +1,6 @@
 import { formatUsd } from '@mesh/catalog/money.ts'
 import type pg from 'pg'
-import type { Database } from '../storage/database.ts'
-import type { Difference } from './verify.ts'
+import type { Difference, Snapshot } from './verify.ts'
 
 /** One rule of the books: a query that finds whatever breaks it, and how that is told. */
 interface BookRule {
@@ -178,9 +177,9 @@ const RULES: readonly BookRule[] = [
 ]
 
 /** Checks the books against each other, inside the database. */
-export async function* verifyBooks(database: Database): AsyncGenerator<Difference> {
+export async function* verifyBooks(snapshot: Snapshot): AsyncGenerator<Difference> {
   for (const { check, sql, tell } of RULES) {
-    const { rows } = await database.pool.query<BrokenRow & pg.QueryResultRow>(sql)
+    const { rows } = await snapshot.query<BrokenRow & pg.QueryResultRow>(sql)
     for (const row of rows) yield { check, subject: row.subject, sentence: tell(row) }
   }
 }

@@ -5,8 +5,7 @@ import { type PriceList, parsePriceList } from '@mesh/catalog/price-list.ts'
 import type { TokenBuckets } from '@mesh/catalog/token-buckets.ts'
 import { z } from 'zod'
 import type { BillingReason } from '../records/billing-reason.ts'
-import type { Database } from '../storage/database.ts'
-import type { Difference } from './verify.ts'
+import type { Difference, Snapshot } from './verify.ts'
 
 const PAGE_ROWS = 1_000
 
@@ -54,19 +53,19 @@ interface ChargedEvent {
 }
 
 /** Computes every event's charge again from its price list, and reads it in its receipt. */
-export async function* verifyCharges(database: Database): AsyncGenerator<Difference> {
-  const lists = new PriceLists(database)
-  for await (const event of chargedEvents(database)) {
+export async function* verifyCharges(snapshot: Snapshot): AsyncGenerator<Difference> {
+  const lists = new PriceLists(snapshot)
+  for await (const event of chargedEvents(snapshot)) {
     for (const sentence of [...(await chargeFaults(event, lists)), ...receiptFaults(event)]) {
       yield { check: 'charge', subject: event.id, sentence }
     }
   }
 }
 
-async function* chargedEvents(database: Database): AsyncGenerator<ChargedEvent> {
+async function* chargedEvents(snapshot: Snapshot): AsyncGenerator<ChargedEvent> {
   let last = ''
   while (true) {
-    const { rows } = await database.pool.query<ChargedEvent>(
+    const { rows } = await snapshot.query<ChargedEvent>(
       `select e.id, e.billing_reason, e.model_served, e.provider, e.buckets, e.held_nano, e.upstream_nano, e.total_nano,
          e.price_list_id, e.dispatched_at, r.payload
        from events e left join receipts r on r.id = e.receipt_id
@@ -157,11 +156,11 @@ function pricesOf(
 
 /** Price lists by id, each read once. What is wrong with one is a sentence in its place. */
 class PriceLists {
-  readonly #database: Database
+  readonly #snapshot: Snapshot
   readonly #lists = new Map<string, Promise<PriceList | string>>()
 
-  constructor(database: Database) {
-    this.#database = database
+  constructor(snapshot: Snapshot) {
+    this.#snapshot = snapshot
   }
 
   get(id: string): Promise<PriceList | string> {
@@ -171,7 +170,7 @@ class PriceLists {
   }
 
   async #read(id: string): Promise<PriceList | string> {
-    const { rows } = await this.#database.pool.query<{ prices: string }>(
+    const { rows } = await this.#snapshot.query<{ prices: string }>(
       'select prices::text as prices from price_lists where id = $1',
       [id],
     )

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 
 /** A canary, or a part of one, that was found. */
-export interface Found {
+interface Found {
   readonly name: string
   /** How it was written where it was found. */
   readonly form: string
@@ -14,7 +14,7 @@ interface Pattern extends Found {
 /** A part this long, in bytes, is as good as the whole: what is shorter occurs by chance. */
 const PART_BYTES = 12
 /** A part has at least so many base64 characters that depend on nothing but itself. */
-const PART_BASE64_CHARACTERS = 12
+const PART_BASE64_CHARACTERS = 15
 const BASE64_ALIGNMENTS = [0, 1, 2] as const
 const BLOOM_BITS = 24
 const GOLDEN_RATIO = 0x9e3779b1
@@ -85,6 +85,11 @@ export class CanarySearch {
       }
     }
     return [...found.values()]
+  }
+
+  /** The names of what is in the bytes, in order. */
+  namesIn(bytes: Buffer | string): string[] {
+    return [...new Set(this.in(bytes).map(({ name }) => name))].sort()
   }
 
   #add(pattern: Pattern): void {
