@@ -8,7 +8,12 @@ import { test } from 'node:test'
 import { livePostmaster } from '../src/storage/postmaster.ts'
 import { isRoot, unprivilegedUser } from '../src/storage/system-user.ts'
 import { STREAM_END, streamPayloads } from './support/chat-stream.ts'
-import { type Finished, newRouterHome, type RouterProcess } from './support/router-process.ts'
+import {
+  type Finished,
+  newRouterHome,
+  type RouterProcess,
+  START_PATIENCE_MS,
+} from './support/router-process.ts'
 import { until } from './support/until.ts'
 
 /** A start that makes no database takes a second; this is for machines that do much else at the time. */
@@ -74,7 +79,7 @@ test('on a terminal it prints words and a curl line that works as it stands, and
   }
   const home = await newRouterHome(t)
   const terminal = home.startOnTerminal()
-  await until('it has said all', () => /Ctrl-C stops MESH/.test(terminal.screen()))
+  await until('it has said all', () => /Ctrl-C stops MESH/.test(terminal.screen()), START_PATIENCE_MS)
   const screen = terminal.screen().replaceAll('\r', '')
   assert.match(screen, /^Starting MESH …\n/)
   assert.match(screen, /^MESH is at http:\/\/127\.0\.0\.1:\d+\nThe admin key is in \//m)

@@ -422,7 +422,9 @@ test('a server that closes refuses what still comes on open connections', async 
   const [request] = await accepted
   const closed = closing.server.close()
   await until('the server takes no connections', () => !closing.server.server.listening)
+  const second = once(closing.server.server, 'request')
   socket.write('GET /v1/key HTTP/1.1\r\nHost: mesh\r\n\r\n')
+  await second
   request.socket.emit('end-the-wait')
   await until('the second answer has come', () => received.includes('"code":"overloaded"'))
   assert.match(received, /HTTP\/1\.1 503 [\s\S]*retry-after/i)

@@ -14,9 +14,9 @@ import { until } from './support/until.ts'
 const ROUNDS_PER_HOME = 5
 /** The round in which PostgreSQL dies with its router, as when the plug is pulled. */
 const ROUND_OF_BOTH = 3
-const CALLERS = 40
+const CALLERS = 36
 /** Each round waits for so many answers, then kills at any moment of the span that follows. */
-const ANSWERS_BEFORE_KILL = 25
+const ANSWERS_BEFORE_KILL = 20
 const KILL_SPAN_MS = 1_200
 const START_CREDIT = { amountUsd: '500.00', reason: 'For the load', livemode: false }
 
@@ -51,7 +51,7 @@ const MODELS = ['mesh/claude-sonnet-4.5', 'mesh/claude-haiku-4.5', 'mesh/gpt-5-m
 /** A call of any kind; how long its answer takes spreads the calls over all stages at every instant. */
 function anyCall(below: (bound: number) => number): object {
   const faults = ['', '', '', '', '', '', '', ',overloaded', ',cut_stream', ',slow']
-  const steering = `tokens=${1 + below(200)},pace=${below(8)}${faults[below(faults.length)] ?? ''}`
+  const steering = `tokens=${1 + below(120)},pace=${below(8)}${faults[below(faults.length)] ?? ''}`
   return {
     model: MODELS[below(MODELS.length)],
     messages: [{ role: 'user', content: 'Tell me something.' }],
@@ -80,8 +80,8 @@ async function makeCall(url: string, key: string, body: object): Promise<SeenEnd
   let usage = ''
   for await (const payload of streamPayloads(response)) {
     if (payload === STREAM_END) return endOf(usage)
-    if (JSON.parse(payload).usage) usage = payload
-    if (JSON.parse(payload).error) return JSON.parse(payload).error.code
+    if (payload.includes('"usage":{')) usage = payload
+    if (payload.includes('"error":{')) return JSON.parse(payload).error.code
   }
   return 'ended early'
 }

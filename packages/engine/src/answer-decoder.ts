@@ -26,6 +26,29 @@ export function brokenAnswer(reason: Failure['reason']): StreamEvent {
   return { type: 'failure', failure: { outcome: 'uncertain', reason } }
 }
 
+/** One choice when the terminal event comes. */
+export interface ChoiceAtEnd {
+  readonly choice: number
+  /** Whether it said why it finished. */
+  readonly isFinished: boolean
+  readonly callsTools: boolean
+}
+
+/**
+ * What a terminal event ends: the one rule, in every protocol, for what is a whole answer. Every choice that began
+ * must have said why it finished; one that called tools has finished in its calls, without a word. Providers that give
+ * up half way close a stream in good order too, so the terminal event alone proves nothing; of the recorded answers
+ * that are whole, all have their reasons.
+ */
+export function endAnswer(choices: readonly ChoiceAtEnd[], emit: Emit): void {
+  if (choices.length === 0) emit(brokenAnswer('empty'))
+  for (const { choice, isFinished, callsTools } of choices) {
+    if (isFinished) continue
+    emit(callsTools ? { type: 'finish', choice, reason: 'tool_calls' } : brokenAnswer('stream_cut'))
+  }
+  emit({ type: 'end' })
+}
+
 /** White space that may come before an answer (some keep a slow call open with blank lines), and the byte order mark. */
 const WHITE_SPACE: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d, 0xef, 0xbb, 0xbf])
 

@@ -199,15 +199,19 @@ test('a stopped attempt drops its connection', async () => {
   assert.equal(clock.timerCount, 0)
 })
 
-test('an attempt that stops once it is accepted learns first whether it was', async () => {
+test('what is to be done once a request is accepted is done then, at once where it was, never where it is not', async () => {
   const accepted = start()
   accepted.exchange.sent()
-  accepted.attempt.stopWhenAccepted()
+  accepted.attempt.whenAccepted(() => accepted.attempt.stop())
   assert.equal(accepted.exchange.isAborted, false)
   accepted.exchange.head()
+  accepted.attempt.whenAccepted(() => {
+    accepted.heard.events.push(STOP)
+  })
+  assert.deepEqual(accepted.heard.events, [STOP])
   const refused = start()
   refused.exchange.sent()
-  refused.attempt.stopWhenAccepted()
+  refused.attempt.whenAccepted(() => refused.attempt.stop())
   refused.exchange.head(503).chunk(JSON.stringify(OVERLOADED)).end()
   await settled()
   assert.deepEqual(accepted.heard.end, { type: 'stopped' })

@@ -54,7 +54,7 @@ export class UpstreamAttempt implements Receiver {
   #exchange: Exchange | undefined
   #isSent = false
   #isAccepted = false
-  #stopsWhenAccepted = false
+  #whenAccepted: (() => void) | undefined
   #isPaused = false
   #isOver = false
   #isAwake = false
@@ -115,10 +115,10 @@ export class UpstreamAttempt implements Receiver {
     this.#finish({ type: 'stopped' })
   }
 
-  /** Stops as soon as it is known whether the provider took the request, so that it is known who pays. */
-  stopWhenAccepted(): void {
-    if (this.#isAccepted) this.stop()
-    else this.#stopsWhenAccepted = true
+  /** Calls `task` when the provider says that it took the request, at once where it has. */
+  whenAccepted(task: () => void): void {
+    if (this.#isAccepted) task()
+    else this.#whenAccepted = task
   }
 
   onSent(): void {
@@ -143,7 +143,7 @@ export class UpstreamAttempt implements Receiver {
       return
     }
     this.#isAccepted = true
-    if (this.#stopsWhenAccepted) this.stop()
+    this.#whenAccepted?.()
   }
 
   onChunk(bytes: Uint8Array): void {

@@ -24,6 +24,7 @@ const endpoint = (model: ModelId, contextTokens = 200_000): { model: ModelId; co
   contextTokens,
 })
 const empty = boundInput(ask()).textTokens
+const EMPTY = { textTokens: 0, textBytes: 0, messages: 0, images: 0, files: 0, audioSeconds: 0 }
 
 test('a text counts at least its UTF-8 bytes, and a message at least eight tokens more', () => {
   fc.assert(
@@ -98,12 +99,12 @@ test('images, files and audio are counted apart from text', () => {
       ],
     }),
   )
-  assert.deepEqual({ ...bound, textTokens: 0 }, { textTokens: 0, images: 2, files: 1, audioSeconds: 3 })
+  assert.deepEqual({ ...bound, textTokens: 0 }, { ...EMPTY, messages: 1, images: 2, files: 1, audioSeconds: 3 })
   assert.ok(bound.textTokens < empty + 100)
 })
 
 test('an image costs its model’s published maximum, and the window where there is none', () => {
-  const bound = { textTokens: 1_000, images: 2, files: 0, audioSeconds: 0 }
+  const bound = { ...EMPTY, textTokens: 1_000, images: 2 }
   assert.equal(inputTokensMax(bound, endpoint('mesh/claude-sonnet-4.5')), 1_000 + 2 * 4_784)
   assert.equal(inputTokensMax(bound, endpoint('mesh/gpt-4o-mini')), 1_000 + 2 * 48_169)
   assert.equal(inputTokensMax(bound, endpoint('mesh/llama-4-scout')), 200_000)
@@ -111,10 +112,17 @@ test('an image costs its model’s published maximum, and the window where there
 })
 
 test('documents and audio are bounded by the context window, and so is everything', () => {
-  const none = { textTokens: 1_000, images: 0, files: 0, audioSeconds: 0 }
+  const none = { ...EMPTY, textTokens: 1_000 }
   const model = endpoint('mesh/claude-sonnet-4.5')
   assert.equal(inputTokensMax({ ...none, files: 1 }, model), 200_000)
   assert.equal(inputTokensMax({ ...none, audioSeconds: 1 }, model), 200_000)
   assert.equal(inputTokensMax({ ...none, textTokens: 900_000 }, model), 200_000)
   assert.equal(inputTokensMax({ ...none, images: 200 }, model), 200_000)
+})
+
+test('plain sizes are those of the text alone, and JSON counts once', () => {
+  const bound = boundInput(
+    ask({ messages: [user('héllo'), user('')], tools: [{ name: 'look', parameters: { type: 'object' } }] }),
+  )
+  assert.deepEqual([bound.textBytes, bound.messages], [6 + 4 + '{"type":"object"}'.length, 2])
 })

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { ProtocolName } from '@mesh/catalog/catalog.ts'
 import { EMPTY_BUCKETS, inputTokens, outputTokens, type TokenBuckets } from '@mesh/catalog/token-buckets.ts'
 import fc from 'fast-check'
 import { exampleAsk, exampleCandidate, exampleEndpoint } from '../test/support/examples.ts'
@@ -31,7 +32,7 @@ function metered(
 ) {
   const meter = meterOf(changes)
   for (const event of events) meter.count(event, 0)
-  return meter.usage(whole, held)
+  return meter.usage({ whole, outputTokensHeld: held, endedAtMs: 0 })
 }
 
 test('the guard counts a token a byte, of everything that comes out', () => {
@@ -205,10 +206,42 @@ test('whatever is reported and seen, what is charged fits bound, context and hol
   )
 })
 
-test('the usual input is a quarter of its text and never above its bound', () => {
-  const bound = { textTokens: 401, images: 1, files: 0, audioSeconds: 2.5 }
-  assert.equal(usualInputTokens(bound, 100_000), 101 + 1_000 + 80)
+const SIZES = { textTokens: 5_000, textBytes: 0, messages: 0, images: 0, files: 0, audioSeconds: 0 }
+
+test('the usual input is a quarter of its text and a little more, and never above its bound', () => {
+  const bound = { ...SIZES, textBytes: 401, messages: 2, images: 1, audioSeconds: 2.5 }
+  assert.equal(usualInputTokens(bound, 100_000), 101 + 2 * 4 + 3 + 1_000 + 80)
   assert.equal(usualInputTokens(bound, 500), 500)
+})
+
+test('the usual input of a few words is what providers count', () => {
+  // "hi" as one user message is 8 tokens at OpenAI.
+  assert.equal(usualInputTokens({ ...SIZES, textBytes: 2, messages: 1 }, 100_000), 8)
+})
+
+test('thought that nobody saw is estimated by time, where an answer has no report', () => {
+  const part = (thinksUnseen: boolean, said: readonly StreamEvent[], protocol: ProtocolName = 'openai_chat') => {
+    const meter = meterOf({ thinksUnseen, candidate: exampleCandidate('acme', { protocol }) })
+    for (const event of said) meter.count(event, 10_000)
+    return meter.usage({ whole: false, outputTokensHeld: 5_000, endedAtMs: 20_000 }).buckets.reasoning
+  }
+  const thought: StreamEvent = { type: 'reasoning', choice: 0, text: 'y'.repeat(40) }
+  assert.equal(part(false, [text('x')]), 0)
+  assert.equal(part(true, [text('x')]), 500)
+  assert.equal(part(true, []), 1_000)
+  // What was shown whole says itself how much it was; a summary does not.
+  assert.equal(part(true, [thought, text('x')]), 10)
+  assert.equal(part(true, [thought, text('x')], 'anthropic_messages'), 500)
+  // Never above what is held.
+  const long = meterOf({ thinksUnseen: true }).usage({ whole: false, outputTokensHeld: 80, endedAtMs: 60_000 })
+  assert.equal(outputTokens(long.buckets), 80)
+})
+
+test('a whole answer of nothing is not charged for the time that it took', () => {
+  const meter = meterOf({ thinksUnseen: true })
+  meter.count(report({ input: 7 }), 9_000)
+  const { buckets, source } = meter.usage({ whole: true, outputTokensHeld: 5_000, endedAtMs: 9_000 })
+  assert.deepEqual([outputTokens(buckets), source], [0, 'reported'])
 })
 
 test('who may think unseen', () => {

@@ -109,6 +109,11 @@ export class Meter {
     return this.#input.thinksUnseen && this.#begunChoices.size < this.#input.choices
   }
 
+  /** Whether an answer has begun after thought of which nothing sure was shown: only its report tells how much. */
+  get hidesThought(): boolean {
+    return this.#input.thinksUnseen && this.#begunChoices.size > 0 && !this.#isThoughtShown
+  }
+
   /** The most that the output so far can come to. It never falls. */
   outputTokensMax(nowMs: number): number {
     return this.#seenTokensMax() + Math.max(this.#reasoningBytes, this.#unseenTokensMax(nowMs))
@@ -131,7 +136,7 @@ export class Meter {
     const estimated = this.#estimate(endedAtMs)
     const inputKnown = inputTokens(reported) > 0
     const outputKnown = whole
-      ? outputTokens(reported) > 0 || outputTokens(estimated) === 0
+      ? outputTokens(reported) > 0 || this.#isSilent
       : outputTokens(reported) >= outputTokens(estimated)
     if (whole && !(this.#reported && inputKnown && outputKnown)) flags.add('missing')
     const input = this.#boundInput(inputKnown ? reported : estimated, flags)
@@ -149,6 +154,16 @@ export class Meter {
     if (this.#begunChoices.has(choice)) return
     this.#begunChoices.add(choice)
     this.#thoughtMs += nowMs - this.#input.startedAtMs
+  }
+
+  /** Whether nothing came out that any event shows. */
+  get #isSilent(): boolean {
+    return this.#answerBytes + this.#reasoningBytes + this.#toolCalls === 0
+  }
+
+  /** Whether what was thought came out, word for word. */
+  get #isThoughtShown(): boolean {
+    return this.#reasoningBytes > 0 && !SUMS_THOUGHT_UP.has(this.#input.candidate.endpoint.protocol)
   }
 
   #seenTokensMax(): number {
@@ -170,8 +185,7 @@ export class Meter {
 
   #thoughtTokensUsual(nowMs: number): number {
     const seen = Math.ceil(this.#reasoningBytes / BYTES_PER_TOKEN_USUAL)
-    const isShownWhole = seen > 0 && !SUMS_THOUGHT_UP.has(this.#input.candidate.endpoint.protocol)
-    if (isShownWhole) return seen
+    if (this.#isThoughtShown) return seen
     return Math.max(seen, Math.ceil((this.#unseenMs(nowMs) * UNSEEN_TOKENS_PER_SECOND_USUAL) / 1_000))
   }
 

@@ -10,7 +10,7 @@ import {
   exampleShape,
 } from '../test/support/examples.ts'
 import { inputTokensMax } from './input-bound.ts'
-import { type ExcludedBy, type PlanInput, plan } from './plan.ts'
+import { ATTEMPTS_MAX, type ExcludedBy, type PlanInput, plan } from './plan.ts'
 
 const PROVIDERS = ['acme', 'bolt', 'core', 'dune']
 
@@ -72,6 +72,11 @@ function planInput({ endpoints, input = {}, snapshot = {} }: World): PlanInput {
   }
 }
 
+const everybody = (providers: readonly string[]) => ({
+  credentials: new Set(providers),
+  enabledProviders: new Set(providers),
+})
+
 function idsOf(input: PlanInput): EndpointId[] {
   return plan(input).candidates.map(({ endpoint }) => endpoint.id)
 }
@@ -79,6 +84,8 @@ function idsOf(input: PlanInput): EndpointId[] {
 const PLAIN = exampleEndpoint('mesh/one', 'acme')
 const shapeWith = (changes: Parameters<typeof exampleShape>[0]) => ({ shape: exampleShape(changes) })
 const routeWith = (changes: Parameters<typeof exampleRoute>[0]) => ({ route: exampleRoute(changes) })
+
+const TEXT = { textTokens: 20_000_000, textBytes: 0, messages: 1, images: 0, files: 0, audioSeconds: 0 }
 
 const REMOVALS: readonly (readonly [ExcludedBy, World])[] = [
   ['protocol_not_built', { endpoints: [{ ...PLAIN, protocol: 'gemini' }] }],
@@ -112,7 +119,7 @@ const REMOVALS: readonly (readonly [ExcludedBy, World])[] = [
     'context_length',
     {
       endpoints: [PLAIN],
-      input: shapeWith({ inputTokensBound: { textTokens: 800_008, images: 0, files: 0, audioSeconds: 0 } }),
+      input: shapeWith({ inputTokensBound: { ...TEXT, textBytes: 12_800_128 } }),
     },
   ],
   ['max_price', { endpoints: [PLAIN], input: routeWith({ maxInputPricePico: 999_999n }) }],
@@ -243,6 +250,52 @@ test('without fallbacks only the first candidate stays', () => {
   assert.deepEqual(idsOf(input), ['mesh/one@acme'])
 })
 
+test('a plan holds what may be tried: the best endpoint of every model, then the others in their order', () => {
+  const hosts = ['acme', 'bolt', 'core', 'dune', 'echo']
+  const endpoints = [
+    ...hosts.map((provider) => exampleEndpoint('mesh/one', provider)),
+    ...hosts.slice(0, 3).map((provider) => exampleEndpoint('mesh/two', provider)),
+    exampleEndpoint('mesh/three', 'acme'),
+  ]
+  const made = plan(planInput({ endpoints, snapshot: everybody(hosts) }))
+  assert.deepEqual(
+    made.candidates.map(({ endpoint }) => endpoint.id),
+    [
+      'mesh/one@acme',
+      'mesh/one@bolt',
+      'mesh/one@core',
+      'mesh/one@dune',
+      'mesh/two@acme',
+      'mesh/three@acme',
+    ],
+  )
+  assert.deepEqual(
+    made.excluded,
+    ['mesh/one@echo', 'mesh/two@bolt', 'mesh/two@core'].map((endpoint) => ({ endpoint, by: 'attempts_max' })),
+  )
+})
+
+test('more models than may be tried: the first ones have the places', () => {
+  const models = Array.from({ length: 8 }, (_, at): ModelId => `mesh/model-${at}`)
+  const endpoints = models.flatMap((model) => [exampleEndpoint(model, 'acme'), exampleEndpoint(model, 'bolt')])
+  const input = planInput({ endpoints })
+  assert.deepEqual(
+    idsOf(input),
+    models.slice(0, ATTEMPTS_MAX).map((model) => `${model}@acme`),
+  )
+  // Without fallbacks nothing is left out for want of a place.
+  const single = plan({ ...input, route: exampleRoute({ allowFallbacks: false }) })
+  assert.deepEqual([single.candidates.length, single.excluded], [1, []])
+})
+
+test('no prompt that may fit is left out, however many bytes a token has', () => {
+  const long = (textBytes: number) =>
+    plan(planInput({ endpoints: [PLAIN], input: shapeWith({ inputTokensBound: { ...TEXT, textBytes } }) }))
+  // 100,000 tokens of 128 spaces each.
+  assert.equal(long(12_800_000).candidates.length, 1)
+  assert.equal(long(12_800_128).candidates.length, 0)
+})
+
 test('a plan never depends on the order of the catalogue, and puts a cheaper endpoint no later', () => {
   const endpoint = fc.record({
     model: fc.constantFrom<ModelId>('mesh/one', 'mesh/two', 'mesh/three'),
@@ -272,6 +325,10 @@ test('a plan never depends on the order of the catalogue, and puts a cheaper end
       const made = plan(planInput({ endpoints, input }))
       assert.deepEqual(plan(planInput({ endpoints: shuffled, input })), made)
       assert.equal(made.candidates.length + made.excluded.length, endpoints.length)
+      assert.ok(made.candidates.length <= ATTEMPTS_MAX)
+      const served = new Set(made.candidates.map(({ endpoint }) => endpoint.model))
+      const possible = new Set(rows.filter(({ builtProtocol }) => builtProtocol).map(({ model }) => model))
+      assert.deepEqual(served, possible)
       for (const [before, after] of made.candidates
         .slice(1)
         .map((after, at) => [made.candidates[at], after])) {

@@ -8,6 +8,8 @@ import type { StreamEvent } from './stream-event.ts'
  * A provider's quirks are rows in `quirks.ts`, not branches here.
  */
 export interface Protocol {
+  /** How many answers `encode` asks an endpoint for: one where its provider has no word for more. */
+  choices(ask: Ask, endpoint: Endpoint): number
   encode(ask: Ask, endpoint: Endpoint, options: EncodeOptions): EncodedRequest
   /**
    * Whether an endpoint is sent a parameter, by its name in the catalogue's vocabulary or its OpenAI name, rather than
@@ -23,7 +25,7 @@ export interface Protocol {
 export interface EncodeOptions {
   /** Whether the upstream is asked to stream; not always what the caller asked for. */
   readonly stream: boolean
-  /** The output cap to send, in tokens; absent where the hold is extended as the answer grows. */
+  /** The output cap to send, in tokens for each answer; absent where the hold is extended as the answer grows. */
   readonly outputTokensCap?: number
 }
 

@@ -38,13 +38,14 @@ export interface RunOutcome {
    * - `completed`: the upstream's terminal event came.
    * - `cut`: the hold could not be extended; the answer ends with `length`.
    * - `client_gone`: the reader left or could not keep up.
+   * - `deadline`: the call's own deadline struck after content had left; no provider failed, and what came was made.
    * - `failed`: no answer, or not the whole of one.
    */
-  readonly status: 'completed' | 'cut' | 'client_gone' | 'failed'
+  readonly status: 'completed' | 'cut' | 'client_gone' | 'deadline' | 'failed'
   readonly attempts: readonly Attempt[]
   /** The candidate whose bytes the caller saw, or would have seen. */
   readonly served?: Candidate
-  /** Set when `status` is `failed`. */
+  /** Set when `status` is `failed` or `deadline`. */
   readonly failure?: Failure
   readonly usage: MeteredUsage
   readonly finishReason?: FinishReason

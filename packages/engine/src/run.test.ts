@@ -11,7 +11,7 @@ import {
 import type { Ask } from './ask.ts'
 import type { Failure } from './failure.ts'
 import type { Candidate } from './plan.ts'
-import { ATTEMPTS_MAX, run } from './run.ts'
+import { run } from './run.ts'
 import type { RunOutcome } from './run-outcome.ts'
 import type { StreamEvent } from './stream-event.ts'
 
@@ -158,7 +158,20 @@ const CAPS: readonly (readonly [string, Setup, number | undefined])[] = [
   ["the caller's own cap", { ask: { maxOutputTokens: 300 }, held: 300 }, 300],
   ["the caller's cap as lowered by what he can pay", { ask: { maxOutputTokens: 300 }, held: 120 }, 120],
   ["never more than the endpoint's maximum", { ask: { maxOutputTokens: 90_000 }, held: 90_000 }, 10_000],
-  ['its share for each choice', { ask: { maxOutputTokens: 300, choices: 3 }, held: 900 }, 300],
+  [
+    'its share for each choice',
+    {
+      candidates: [exampleCandidate('acme', { supportedParameters: ['n'] })],
+      ask: { maxOutputTokens: 300, choices: 3 },
+      held: 600,
+    },
+    200,
+  ],
+  [
+    'all of it, where the provider gives one answer whatever is asked for',
+    { ask: { maxOutputTokens: 300, choices: 3 }, held: 600 },
+    300,
+  ],
   ['what is held, where nothing more could be held', { held: 700 }, 700],
   [
     'what is held, where a cancel does not stop the bill',
@@ -218,9 +231,6 @@ test('an upstream that ends early is an error, however clean its end', async () 
   call.transport.last.accept().say(say('Once upon'), STOP).end()
   const outcome = await call.outcome
   assert.deepEqual([outcome.status, outcome.failure?.reason], ['failed', 'stream_cut'])
-  const unfinished = begin()
-  unfinished.transport.last.accept().say(say('Once upon'), END).end()
-  assert.equal((await unfinished.outcome).failure?.reason, 'stream_cut')
 })
 
 test('half an answer that nobody saw is thrown away and another is fetched', async () => {
@@ -265,15 +275,17 @@ test('a context that is too short is tried only with another model', async () =>
   )
 })
 
-test(`at most ${ATTEMPTS_MAX} candidates are tried, and the last failure is told`, async () => {
-  const call = begin({ candidates: fallbacks(9) })
-  for (let attempt = 1; attempt < ATTEMPTS_MAX; attempt++) {
-    call.transport.last.fail(REFUSED)
+test('every candidate of the plan is tried once, and the last failure is told', async () => {
+  const call = begin({ candidates: fallbacks(4) })
+  for (const failure of [REFUSED, CUT, REFUSED, RATE_LIMITED]) {
+    call.transport.last.fail(failure)
     await settled()
   }
-  call.transport.last.fail(RATE_LIMITED)
   const outcome = await call.outcome
-  assert.equal(outcome.attempts.length, ATTEMPTS_MAX)
+  assert.deepEqual(
+    outcome.attempts.map(({ candidate }) => candidate.endpoint.provider),
+    ['provider-0', 'provider-1', 'provider-2', 'provider-3'],
+  )
   assert.deepEqual(outcome.failure, RATE_LIMITED)
   assert.deepEqual([outcome.usage.source, outcome.served], ['none', undefined])
 })
@@ -294,6 +306,52 @@ test('all attempts share one deadline', async () => {
   assert.equal(call.clock.timerCount, 0)
 })
 
+test('a deadline that strikes within an answer ends it, and what came is charged to nobody else', async () => {
+  const call = begin({ candidates: fallbacks() })
+  call.transport.last.accept().say(used(9, 1), say('x'.repeat(400)))
+  for (let at = 0; at < 12; at++) {
+    await call.clock.advance(10_000)
+    call.transport.last.say(say('x'.repeat(40)))
+  }
+  const outcome = await call.outcome
+  assert.deepEqual(
+    [outcome.status, outcome.failure, reasons(outcome)],
+    ['deadline', { outcome: 'uncertain', reason: 'deadline' }, ['served']],
+  )
+  assert.equal(outcome.served?.endpoint.provider, 'provider-0')
+  assert.deepEqual(
+    [outcome.usage.source, outcome.usage.buckets.input, outcome.usage.buckets.output],
+    ['estimated', 9, 100 + 11 * 10],
+  )
+  assert.equal(call.transport.exchanges.length, 1)
+})
+
+test('a reader who holds an answer up until the deadline pays for it, and no provider is blamed', async () => {
+  const call = begin({ write: () => new Promise(() => {}) })
+  call.transport.last.accept().say(say('x'.repeat(400)))
+  await settled()
+  call.transport.last.say(say('x'.repeat(70_000)))
+  await call.clock.advance(120_000)
+  call.reader.abort()
+  const outcome = await call.outcome
+  assert.deepEqual([outcome.status, reasons(outcome)], ['client_gone', ['served']])
+  assert.equal(outcome.usage.buckets.output, 17_600)
+})
+
+test('a deadline before any content left is a failure like any other', async () => {
+  const call = begin({ ask: { stream: false }, held: 1_000, cap: 10_000 })
+  call.transport.last.accept()
+  for (let at = 0; at < 12; at++) {
+    await call.clock.advance(10_000)
+    call.transport.last.say(say('x'))
+  }
+  const outcome = await call.outcome
+  assert.deepEqual(
+    [outcome.status, outcome.failure?.reason, outcome.usage.source],
+    ['failed', 'deadline', 'none'],
+  )
+})
+
 test('a provider without a credential is passed over', async () => {
   const outcome = await begin({ candidates: fallbacks(), credentials: false }).outcome
   assert.deepEqual(reasons(outcome), ['credential_missing', 'credential_missing'])
@@ -304,7 +362,7 @@ test('a plan without candidates is a failure', async () => {
   assert.deepEqual([outcome.status, outcome.attempts], ['failed', []])
 })
 
-test('an answer of nothing is an answer; silence in its place is not', async () => {
+test('an answer of nothing is an answer', async () => {
   const nothing = begin()
   nothing.transport.last.accept().say(STOP, used(5, 0), END).end()
   const outcome = await nothing.outcome
@@ -313,9 +371,6 @@ test('an answer of nothing is an answer; silence in its place is not', async () 
     ['completed', false, 0],
   )
   assert.deepEqual(nothing.heads, [])
-  const silence = begin()
-  silence.transport.last.accept().say(END).end()
-  assert.equal((await silence.outcome).failure?.reason, 'empty')
 })
 
 test('a keep-alive leaves while nothing flows, and another may still answer after it', async () => {
@@ -440,7 +495,8 @@ test('a hold grows with unseen thought, and its end cuts an answer that has not 
   const outcome = await call.outcome
   assert.deepEqual(
     [outcome.status, outcome.contentSent, outputTokens(outcome.usage.buckets)],
-    ['cut', false, 0],
+    // Seven seconds of thought, at a usual speed.
+    ['cut', false, 350],
   )
   assert.equal(call.clock.timerCount, 0)
 })
@@ -498,6 +554,90 @@ test('where a cancel does not stop the bill, the answer is read on without its r
   )
 })
 
+test('where the provider bills on, it is read on from when it was accepted, whenever its reader left', async () => {
+  const call = begin({ candidates: [exampleCandidate('acme', { cancelStopsBilling: false })] })
+  call.transport.last.sent()
+  call.reader.abort()
+  await call.clock.advance(25_000)
+  assert.equal(call.transport.last.isAborted, false)
+  call.transport.last.head().say(say('Hel'))
+  await call.clock.advance(9_999)
+  assert.equal(call.transport.last.isAborted, false)
+  await call.clock.advance(1)
+  assert.equal((await call.outcome).status, 'client_gone')
+  assert.equal(call.transport.last.isAborted, true)
+})
+
+test('a stream that nobody has accepted yet is bounded by its own time-out, whenever its reader left', async () => {
+  const call = begin()
+  call.transport.last.sent()
+  await call.clock.advance(1_000)
+  call.reader.abort()
+  await call.clock.advance(28_999)
+  assert.equal(call.transport.last.isAborted, false)
+  await call.clock.advance(1)
+  const outcome = await call.outcome
+  assert.deepEqual(
+    [outcome.status, reasons(outcome), outcome.usage.source],
+    ['client_gone', ['first_byte_timeout'], 'none'],
+  )
+})
+
+test('a provider that fails when the reader has left takes nothing off what he got', async () => {
+  const call = begin({ candidates: [exampleCandidate('acme', { cancelStopsBilling: false })] })
+  call.transport.last.accept().say(used(9, 1), say('x'.repeat(400)))
+  await settled()
+  call.reader.abort()
+  await settled()
+  call.transport.last.fail(CUT)
+  const outcome = await call.outcome
+  assert.deepEqual([outcome.status, outcome.usage.buckets.output], ['client_gone', 100])
+})
+
+const THINKER = exampleCandidate('acme', { reasoningOptions: [{ type: 'toggle' }], outputTokensMax: 90_000 })
+
+test('who leaves an answer that was thought out unseen pays for the thought as well', async () => {
+  const call = begin({ candidates: [THINKER] })
+  call.transport.last.accept()
+  await call.clock.advance(4_000)
+  call.transport.last.say(say('x'.repeat(400)))
+  await settled()
+  call.reader.abort()
+  await settled()
+  assert.equal(call.transport.last.isAborted, false)
+  call.transport.last.say(STOP, used(9, 900), END).end()
+  const outcome = await call.outcome
+  assert.deepEqual(
+    [outcome.status, outcome.usage.source, outcome.usage.buckets.output],
+    ['client_gone', 'reported', 900],
+  )
+})
+
+test('where it does not end in time, the thought is estimated', async () => {
+  const call = begin({ candidates: [THINKER] })
+  call.transport.last.accept()
+  await call.clock.advance(4_000)
+  call.transport.last.say(say('x'.repeat(400)))
+  await settled()
+  call.reader.abort()
+  await call.clock.advance(10_000)
+  const { status, usage } = await call.outcome
+  assert.deepEqual(
+    [status, usage.source, usage.buckets.output, usage.buckets.reasoning],
+    ['client_gone', 'estimated', 100, 200],
+  )
+})
+
+test('who leaves while it is still thought about stops it, and pays for the time', async () => {
+  const call = begin({ candidates: [THINKER] })
+  call.transport.last.accept()
+  await call.clock.advance(4_000)
+  call.reader.abort()
+  const { status, usage } = await call.outcome
+  assert.equal(call.transport.last.isAborted, true)
+  assert.deepEqual([status, usage.buckets.output, usage.buckets.reasoning], ['client_gone', 0, 200])
+})
+
 test('it is read on for a while only', async () => {
   const call = begin({ candidates: [exampleCandidate('acme', { cancelStopsBilling: false })] })
   call.transport.last.accept().say(say('x'.repeat(40)))
@@ -513,7 +653,8 @@ test('an answer in one piece is read on whatever the provider bills', async () =
   const call = begin({ ask: { stream: false } })
   call.transport.last.sent()
   call.reader.abort()
-  await settled()
+  // Longer than a stream is read on, and shorter than what an answer in one piece may take.
+  await call.clock.advance(50_000)
   call.transport.last.head().say(say('Hello'), STOP, used(9, 5), END).end()
   const outcome = await call.outcome
   assert.deepEqual([outcome.status, outcome.usage.buckets.output, call.opened], ['client_gone', 5, []])

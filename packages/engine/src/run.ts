@@ -1,7 +1,7 @@
 import type { Endpoint, ProtocolName } from '@mesh/catalog/catalog.ts'
 import { Answer, type Reply } from './answer.ts'
 import type { Ask, AskShape } from './ask.ts'
-import { type AttemptEnd, type AttemptLimits, UpstreamAttempt } from './attempt.ts'
+import { type AttemptLimits, UpstreamAttempt } from './attempt.ts'
 import type { Cancel, Clock } from './clock.ts'
 import { Meter, mayThinkUnseen, usualInputTokens } from './meter.ts'
 import { Outlet } from './outlet.ts'
@@ -33,7 +33,7 @@ export interface Engine {
 export interface RunLimits extends AttemptLimits {
   /** The whole call, with all its attempts. */
   readonly deadlineMs: number
-  /** How long an answer is read on after its reader left, to learn what the provider bills. */
+  /** How long a stream is read on after its reader left, to learn what the provider bills. */
   readonly drainMs: number
   /** By how many output tokens a hold is widened at a time. */
   readonly outputSliceTokens: number
@@ -55,8 +55,6 @@ export interface RunInput {
   readonly startedAtMs: number
 }
 
-/** However many candidates a plan has. */
-export const ATTEMPTS_MAX = 6
 /** How often an answer that thinks unseen is looked after. */
 const UNSEEN_TICK_MS = 1_000
 
@@ -130,10 +128,11 @@ function dispatch(call: Call, candidate: Candidate, target: UpstreamTarget): Dis
   const { clock, transport, limits } = engine
   const { endpoint } = candidate
   const startedAtMs = clock.monotonic()
-  const cap = outputCapFor(call, endpoint)
-  allowance.setCeiling(shape.choices * (cap ?? endpoint.outputTokensMax))
-  const isStreamed = ask.stream || !allowance.holdsEverything
   const protocol = engine.protocolFor(endpoint.protocol)
+  const choices = protocol.choices(ask, endpoint)
+  const cap = outputCapFor(call, endpoint, choices)
+  allowance.setCeiling(choices * (cap ?? endpoint.outputTokensMax))
+  const isStreamed = ask.stream || !allowance.holdsEverything
   const { droppedParameters, ...encoded } = protocol.encode(ask, endpoint, {
     stream: isStreamed,
     ...(cap === undefined ? {} : { outputTokensCap: cap }),
@@ -141,7 +140,7 @@ function dispatch(call: Call, candidate: Candidate, target: UpstreamTarget): Dis
   const meter = new Meter({
     candidate,
     inputTokensUsual: usualInputTokens(shape.inputTokensBound, candidate.inputTokensMax),
-    choices: shape.choices,
+    choices,
     thinksUnseen: mayThinkUnseen(endpoint, ask),
     startedAtMs,
   })
@@ -163,10 +162,14 @@ function dispatch(call: Call, candidate: Candidate, target: UpstreamTarget): Dis
  * where a cancel does not stop the bill or where nothing more could be held. None otherwise: the hold is widened as
  * the answer grows.
  */
-function outputCapFor({ ask, shape, budget, allowance }: Call, endpoint: Endpoint): number | undefined {
+function outputCapFor(
+  { ask, budget, allowance }: Call,
+  endpoint: Endpoint,
+  choices: number,
+): number | undefined {
   const mayGrow = allowance.heldTokens < budget.outputTokensCap
   if (ask.maxOutputTokens === undefined && endpoint.cancelStopsBilling && mayGrow) return undefined
-  const share = Math.max(1, Math.floor(budget.outputTokensCap / shape.choices))
+  const share = Math.max(1, Math.floor(budget.outputTokensCap / choices))
   return Math.min(ask.maxOutputTokens ?? share, share, endpoint.outputTokensMax)
 }
 
@@ -174,7 +177,10 @@ function outputCapFor({ ask, shape, budget, allowance }: Call, endpoint: Endpoin
 async function relay(call: Call, { attempt, meter, answer }: Dispatched): Promise<RelayEnd> {
   for (;;) {
     const step = await attempt.next()
-    if (step.type === 'ended') return finish(step.end, answer)
+    if (step.type === 'ended') {
+      if (step.end.type === 'complete') await answer.complete()
+      return step.end
+    }
     const isHeld = await takeWhileHeld(call, meter, answer, step.events)
     await answer.flush()
     if (isHeld) continue
@@ -182,17 +188,6 @@ async function relay(call: Call, { attempt, meter, answer }: Dispatched): Promis
     await answer.complete()
     return { type: 'cut' }
   }
-}
-
-/** A terminal event without a reason to finish is no end: the provider gave up, and closed in good order. */
-async function finish(end: AttemptEnd, answer: Answer): Promise<RelayEnd> {
-  if (end.type !== 'complete') return end
-  if (!answer.finishReason) {
-    const reason = answer.firstContentAtMs === undefined ? 'empty' : 'stream_cut'
-    return { type: 'failed', failure: { outcome: 'uncertain', reason } }
-  }
-  await answer.complete()
-  return end
 }
 
 /** Takes events one by one, as long as what they come to is held. Says whether all of them were. */
@@ -214,15 +209,21 @@ async function takeWhileHeld(
 }
 
 /**
- * The reader leaves: a request that has not left is dropped. Where a cancel stops the bill, so is a stream, once the
- * provider has said that it took it. Any other answer is read on, for a while, to learn what it costs.
+ * The reader leaves, which makes nothing free. A request that has not left is dropped. One that was sent is read on:
+ * an answer in one piece to its end, a stream until the provider has said whether it took it; time-outs and the
+ * deadline bound both. Then a stream is stopped where that stops the bill and what came tells what it is; any other
+ * is read on for a while to learn what it costs.
  */
-function whenReaderLeaves({ outlet, engine }: Call, { attempt, candidate, isStreamed }: Dispatched): Cancel {
+function whenReaderLeaves({ outlet, engine }: Call, dispatched: Dispatched): Cancel {
+  const { attempt, candidate, meter, isStreamed } = dispatched
   let cancelDrain: Cancel = () => {}
+  const leaveStream = (): void => {
+    if (candidate.endpoint.cancelStopsBilling && !meter.hidesThought) attempt.stop()
+    else cancelDrain = engine.clock.schedule(engine.limits.drainMs, () => attempt.stop())
+  }
   outlet.whenLeft(() => {
     if (!attempt.isSent) attempt.stop()
-    else if (isStreamed && candidate.endpoint.cancelStopsBilling) attempt.stopWhenAccepted()
-    cancelDrain = engine.clock.schedule(engine.limits.drainMs, () => attempt.stop())
+    else if (isStreamed) attempt.whenAccepted(leaveStream)
   })
   return () => {
     outlet.whenLeft(() => {})
@@ -244,14 +245,14 @@ function wakeWhileUnseen({ allowance, engine }: Call, { attempt, meter }: Dispat
   return () => cancel()
 }
 
-/** Who is tried next: nobody after an answer, after a byte of content, past the bounds, or where it would not help. */
+/** Who is tried next: nobody after an answer, after a byte of content, past the deadline, or where it would not help. */
 function nextCandidate(
   { plan, engine, deadlineAtMs }: Call,
   trials: readonly Trial[],
 ): Candidate | undefined {
   const last = trials.at(-1)
   if (!last?.attempt.failure || last.status !== 'failed' || last.contentSent) return undefined
-  if (trials.length >= ATTEMPTS_MAX || engine.clock.monotonic() >= deadlineAtMs) return undefined
+  if (engine.clock.monotonic() >= deadlineAtMs) return undefined
   const { candidate, failure } = last.attempt
   const rest = plan.candidates.slice(plan.candidates.indexOf(candidate) + 1)
   if (failure.outcome !== 'request_fault') return rest[0]

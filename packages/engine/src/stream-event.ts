@@ -37,7 +37,10 @@ export type StreamEvent =
   | { readonly type: 'usage'; readonly usage: ReportedUsage }
   /** The upstream's own account of a failure, in place of the rest of the answer. */
   | { readonly type: 'failure'; readonly failure: Failure }
-  /** The protocol's terminal event: without it an answer is cut, however clean the connection's end was. */
+  /**
+   * The answer is whole: the protocol's terminal event came, and every choice that began has had its `finish`. Without
+   * it an answer is cut, however clean the connection's end was.
+   */
   | { readonly type: 'end' }
 
 /** Usage in disjoint buckets. `flags` names what in the provider's numbers could not be true. */

@@ -1,7 +1,4 @@
-/*
- * How large a text is in UTF-8, counted without making its bytes. A lone surrogate counts as the three bytes of the
- * U+FFFD that it becomes.
- */
+/* How large a text is in UTF-8. A lone surrogate counts as the three bytes of the U+FFFD that it becomes. */
 
 const FIRST_SURROGATE = 0xd800
 const FIRST_LOW_SURROGATE = 0xdc00
@@ -13,7 +10,12 @@ const LAST_HANGUL_SYLLABLE = 0xd7a3
 const LAST_DECOMPOSING_HIGH_SURROGATE = 0xd834
 const PAIR_GROWTH_BYTES = 8
 
+/** From this length on it costs less to make the bytes than to count them. */
+const LONG_TEXT_UNITS = 512
+const encoder = new TextEncoder()
+
 export function utf8Length(text: string): number {
+  if (text.length >= LONG_TEXT_UNITS) return encoder.encode(text).length
   let bytes = text.length
   for (let at = 0; at < text.length; at++) {
     const unit = text.charCodeAt(at)
@@ -35,6 +37,11 @@ export function utf8Length(text: string): number {
  * with the square of a run of combining marks.
  */
 export function composedLengthMax(text: string): number {
+  const plain = utf8Length(text)
+  return plain === text.length ? plain : decomposedLengthMax(text)
+}
+
+function decomposedLengthMax(text: string): number {
   let bytes = text.length
   for (let at = 0; at < text.length; at++) {
     const unit = text.charCodeAt(at)

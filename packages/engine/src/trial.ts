@@ -47,7 +47,7 @@ export interface TrialContext {
 /** Judges an attempt that was dispatched. */
 export function trialOf(dispatched: Dispatched, end: RelayEnd, context: TrialContext): Trial {
   const { candidate, meter, answer, droppedParameters, startedAtMs } = dispatched
-  const failure = failureOf(dispatched, end)
+  const failure = failureOf(dispatched, end, context)
   const status = statusOf(end, failure, context)
   const isServed = !failure || (status === 'failed' && answer.contentSent)
   const finishReason = status === 'cut' ? 'length' : answer.finishReason
@@ -55,7 +55,13 @@ export function trialOf(dispatched: Dispatched, end: RelayEnd, context: TrialCon
     attempt: attemptOf(candidate, failure, context.nowMs - startedAtMs),
     status,
     isServed,
-    usage: isServed ? meter.usage(end.type === 'complete', context.outputTokensHeld) : NO_USAGE,
+    usage: isServed
+      ? meter.usage({
+          whole: end.type === 'complete',
+          outputTokensHeld: context.outputTokensHeld,
+          endedAtMs: context.nowMs,
+        })
+      : NO_USAGE,
     contentSent: answer.contentSent,
     droppedParameters,
     ...(finishReason && isServed ? { finishReason } : {}),
@@ -102,7 +108,7 @@ export function outcomeOf(
     status,
     attempts,
     ...(isServed ? { served: attempt.candidate } : {}),
-    ...(status === 'failed' && attempt.failure ? { failure: attempt.failure } : {}),
+    ...failureToTell(status, attempt),
     usage,
     ...(finishReason ? { finishReason } : {}),
     contentSent,
@@ -110,6 +116,11 @@ export function outcomeOf(
     ...(firstContentAtMs === undefined ? {} : { firstTokenMs: firstContentAtMs - startedAtMs }),
     durationMs,
   }
+}
+
+function failureToTell(status: RunOutcome['status'], { failure }: Attempt): { readonly failure?: Failure } {
+  if (status === 'deadline') return { failure: { outcome: 'uncertain', reason: 'deadline' } }
+  return status === 'failed' && failure ? { failure } : {}
 }
 
 const NOBODY_TO_TRY: Failure = { outcome: 'not_dispatched', reason: 'model_not_found' }
@@ -121,7 +132,15 @@ function statusOf(
 ): Trial['status'] {
   if (readerLeft) return 'client_gone'
   if (failure) return 'failed'
-  return end.type === 'cut' ? 'cut' : 'completed'
+  switch (end.type) {
+    case 'cut':
+      return 'cut'
+    case 'failed':
+      return 'deadline'
+    case 'complete':
+    case 'stopped':
+      return 'completed'
+  }
 }
 
 function attemptOf(candidate: Candidate, failure: Failure | undefined, durationMs: number): Attempt {
@@ -130,11 +149,15 @@ function attemptOf(candidate: Candidate, failure: Failure | undefined, durationM
     : { candidate, outcome: 'served', durationMs }
 }
 
-/** Why an attempt is no answer; absent where it is one, be it a part that we ended ourselves. */
-function failureOf({ attempt }: Dispatched, end: RelayEnd): Failure | undefined {
+/** Why an attempt is no answer; absent where it is one, be it a part that ended through no fault of the provider. */
+function failureOf(
+  { attempt, answer }: Dispatched,
+  end: RelayEnd,
+  { readerLeft }: TrialContext,
+): Failure | undefined {
   switch (end.type) {
     case 'failed':
-      return end.failure
+      return answer.contentSent && (readerLeft || end.failure.reason === 'deadline') ? undefined : end.failure
     case 'complete':
     case 'cut':
       return undefined

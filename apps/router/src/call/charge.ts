@@ -74,6 +74,8 @@ function billingReasonFor({ status, usage, finishReason }: RunOutcome): BillingR
       return 'credit_cutoff'
     case 'client_gone':
       return 'client_disconnected'
+    case 'deadline':
+      return 'estimated_usage'
     case 'completed':
       if (outputTokens(usage.buckets) === 0) return 'zero_completion_not_billed'
       if (usage.source !== 'reported') return 'estimated_usage'

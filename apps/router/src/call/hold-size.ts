@@ -1,16 +1,20 @@
 import { type NanoUsd, type PicoUsd, roundUpToNano } from '@mesh/catalog/money.ts'
 import { dearestRates, type PriceSchedule } from '@mesh/catalog/price.ts'
 import type { Candidate } from '@mesh/engine/plan.ts'
+import type { HoldRequest } from '../ledger/books.ts'
 import type { Policy } from '../policy.ts'
 
 /** How much a call must set aside before it leaves, whichever of its candidates serves it. */
-export interface HoldSize {
-  readonly inputNano: NanoUsd
-  readonly inputTokens: number
-  readonly outputPicoPerToken: PicoUsd
-  readonly outputTokensWanted: number
-  readonly outputTokensFloor: number
-  readonly upstreamCeilingNano: NanoUsd
+export interface HoldSize
+  extends Pick<
+    HoldRequest,
+    | 'inputNano'
+    | 'inputTokens'
+    | 'outputPicoPerToken'
+    | 'outputTokensWanted'
+    | 'outputTokensFloor'
+    | 'upstreamCeilingNano'
+  > {
   readonly upstreamPicoPerToken: PicoUsd
   /**
    * The most that the call may ever hold. More than is wanted at first where the answer may grow and the hold with

@@ -99,6 +99,7 @@ export function endingOf(outcome: RunOutcome, live: LiveCall): MeshError | undef
     case 'client_gone':
       if (live.signal.reason instanceof MeshError) return live.signal.reason
       return new MeshError('client_disconnected', 'The caller left before the end.')
+    case 'deadline':
     case 'failed':
       return runFailure(outcome, outcome.failure ?? { outcome: 'uncertain', reason: 'server_error' })
   }

@@ -21,6 +21,8 @@ function isReadable(url: string): boolean {
   }
 }
 
+const NO_TABLES = 'The user in DATABASE_URL may not make tables there: let it own its database.'
+
 /** What to say for the codes of Node and PostgreSQL (https://www.postgresql.org/docs/18/errcodes-appendix.html). */
 const BY_CODE: Readonly<Record<string, string>> = {
   ENOTFOUND: 'The host in DATABASE_URL is not found: check its name.',
@@ -28,7 +30,8 @@ const BY_CODE: Readonly<Record<string, string>> = {
   '28P01': 'PostgreSQL refuses the user or the password in DATABASE_URL.',
   '28000': 'PostgreSQL refuses the user in DATABASE_URL, or this way of connecting: see its pg_hba.conf.',
   '3D000': 'The database that DATABASE_URL names does not exist: make it, or name another.',
-  '42501': 'The user in DATABASE_URL may not make tables: let it own its database.',
+  '42501': NO_TABLES,
+  '3F000': NO_TABLES,
   '25006': 'The database that DATABASE_URL names is read-only: name the primary.',
   '53300': 'PostgreSQL at DATABASE_URL has no connection left: allow more of them, or stop what uses them.',
 }

@@ -67,6 +67,8 @@ export interface RouterHome {
 const MAIN = join(import.meta.dirname, '../../src/main.ts')
 const OPS = join(import.meta.dirname, '../../src/ops.ts')
 const STATEMENT_TIMEOUT_MS = 30_000
+/** How long a start may take on a machine that does much else at the time. */
+export const START_PATIENCE_MS = 60_000
 
 /**
  * Reads the number of the router that runs, line by line, until its input closes: when the test is over, and also
@@ -134,7 +136,7 @@ export async function newRouterHome(t: TestContext): Promise<RouterHome> {
     refused: (environment = {}) => node([MAIN, '--quiet'], environment).ended,
     async interrupted(signal, when) {
       const child = router({})
-      await until('the moment to interrupt it', when)
+      await until('the moment to interrupt it', when, START_PATIENCE_MS)
       child.process.kill(signal)
       return await child.ended
     },

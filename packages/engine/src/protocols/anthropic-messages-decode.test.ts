@@ -187,6 +187,13 @@ const BROKEN: readonly (readonly [
   ],
   ['no message_stop', stream(...content, finish('end_turn')), undefined],
   ['[DONE] instead of message_stop', `${stream(...content, finish('end_turn'))}data: [DONE]\n\n`, undefined],
+  ['message_stop without a reason to stop', stream(...content, stop), 'uncertain', 'stream_cut'],
+  [
+    'a document without a reason to stop',
+    JSON.stringify({ type: 'message', content: [{ type: 'text', text: 'a' }], stop_reason: null }),
+    'uncertain',
+    'stream_cut',
+  ],
   ['message_stop alone', stream(stop), 'uncertain', 'empty'],
   [
     'arguments for no tool',

@@ -1,4 +1,4 @@
-import { answerDecoder, brokenAnswer, type Emit } from '../answer-decoder.ts'
+import { answerDecoder, brokenAnswer, type Emit, endAnswer } from '../answer-decoder.ts'
 import type { Json, JsonObject } from '../ask.ts'
 import type { Decoder } from '../protocol.ts'
 import type { FinishReason } from '../stream-event.ts'
@@ -132,9 +132,8 @@ function readStop(state: MessageState, value: Json | undefined, emit: Emit): voi
 }
 
 function finish(state: MessageState, emit: Emit): void {
-  if (!state.started) emit(brokenAnswer('empty'))
-  if (!state.finished) readStop(state, state.toolCalls > 0 ? 'tool_use' : 'end_turn', emit)
-  emit({ type: 'end' })
+  const { started, finished, toolCalls } = state
+  endAnswer(started ? [{ choice: 0, isFinished: finished, callsTools: toolCalls > 0 }] : [], emit)
 }
 
 function readEvent(state: MessageState, body: JsonObject, emit: Emit): void {

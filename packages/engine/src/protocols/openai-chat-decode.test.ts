@@ -221,6 +221,19 @@ const BROKEN: readonly (readonly [
   ['comments only', ': hello\n\n', 'uncertain', 'empty'],
   ['only [DONE]', 'data: [DONE]\n\n', 'uncertain', 'empty'],
   ['a finish that says error', stream([chunk({ content: 'a' }, 'error')]), 'uncertain', 'server_error'],
+  ['[DONE] without a reason to finish', stream([chunk({ content: 'a' })]), 'uncertain', 'stream_cut'],
+  [
+    'one of two choices without a reason to finish',
+    stream([chunk({ content: 'a' }, 'stop'), chunk({ content: 'b' }, null, 1)]),
+    'uncertain',
+    'stream_cut',
+  ],
+  [
+    'a document without a reason to finish',
+    JSON.stringify({ choices: [{ index: 0, message: { content: 'a' }, finish_reason: null }] }),
+    'uncertain',
+    'stream_cut',
+  ],
   ['no [DONE]', stream([chunk({ content: 'a' }, 'stop')], false), undefined],
   ['half a last event', `${stream([chunk({ content: 'a' })], false)}data: {"cho`, undefined],
 ]
@@ -235,9 +248,9 @@ for (const [name, answer, outcome, reason] of BROKEN) {
   })
 }
 
-test('a choice that never said that it finished is finished by [DONE]', () => {
+test('a choice that called tools has finished in its calls, without a word', () => {
   const { choices, ended } = decode(
-    stream([chunk({ content: 'a' }), chunk({ tool_calls: [entry(0, 'a', 'f', '{}')] }, null, 1)]),
+    stream([chunk({ content: 'a' }, 'stop'), chunk({ tool_calls: [entry(0, 'a', 'f', '{}')] }, null, 1)]),
   )
   assert.equal(ended, true)
   assert.deepEqual(

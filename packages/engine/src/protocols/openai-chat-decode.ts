@@ -1,4 +1,4 @@
-import { type AnswerReader, answerDecoder, brokenAnswer, type Emit } from '../answer-decoder.ts'
+import { type AnswerReader, answerDecoder, brokenAnswer, type Emit, endAnswer } from '../answer-decoder.ts'
 import type { Json, JsonObject } from '../ask.ts'
 import type { Decoder } from '../protocol.ts'
 import type { FinishReason, StreamEvent } from '../stream-event.ts'
@@ -74,15 +74,12 @@ export function chatDecoder(): Decoder {
   }
 
   function finishAll(emit: Emit): void {
-    if (choices.size === 0) {
-      emit(brokenAnswer('empty'))
-      return
-    }
-    for (const [index, state] of choices) {
-      if (!state.finished)
-        emit({ type: 'finish', choice: index, reason: state.calls.length > 0 ? 'tool_calls' : 'stop' })
-    }
-    emit({ type: 'end' })
+    const atEnd = [...choices].map(([choice, { finished, calls }]) => ({
+      choice,
+      isFinished: finished,
+      callsTools: calls.length > 0,
+    }))
+    endAnswer(atEnd, emit)
   }
 
   const reader: AnswerReader = {

@@ -9,6 +9,11 @@ import { chatMessages } from './openai-chat-messages.ts'
 /** The caller's parameters that could not be sent, collected while a request is built. */
 type Dropped = Set<string>
 
+/** How many answers are asked for. */
+export function chatChoices(ask: Ask, endpoint: Endpoint): number {
+  return takes(chatQuirksOf(endpoint), endpoint, 'n') ? ask.choices : 1
+}
+
 /** Builds the body of `POST /chat/completions`. Fields that are `undefined` are left out of the JSON. */
 export function encodeChat(ask: Ask, endpoint: Endpoint, options: EncodeOptions): EncodedRequest {
   const quirks = chatQuirksOf(endpoint)

@@ -70,7 +70,14 @@ export function exampleAsk(changes: Partial<Ask> = {}): Ask {
 
 export function exampleShape(changes: Partial<AskShape> = {}): AskShape {
   return {
-    inputTokensBound: { textTokens: 400, images: 0, files: 0, audioSeconds: 0 },
+    inputTokensBound: {
+      textTokens: 400,
+      textBytes: 370,
+      messages: 1,
+      images: 0,
+      files: 0,
+      audioSeconds: 0,
+    },
     choices: 1,
     modalities: { image: false, file: false, audio: false },
     parameters: [],

@@ -102,6 +102,7 @@ export function scriptedTransport(
 
 /** A wire format that is the events themselves: one JSON text a line. An error's body is its `Failure`. */
 export const scriptedProtocol: Protocol = {
+  choices: (ask, endpoint) => (endpoint.supportedParameters.includes('n') ? ask.choices : 1),
   encode: (_ask, _endpoint, options) => ({
     path: '/answer',
     headers: {},

@@ -7,11 +7,19 @@ export const CHAT_BOUNDS = {
   /** Arrays and objects inside one another, from the body itself down. JSON Schemas in use stay below 40. */
   nestingMax: 128,
   /** Values in the whole body. A megabyte of ordinary conversation has some ten thousand. */
-  valuesMax: 500_000,
+  valuesMax: 250_000,
   /** Members of any one array or object. */
   membersMax: 20_000,
+  /**
+   * Text in the whole body, names included and media in base64 not, in UTF-8. The largest context window of any model
+   * (3.5 million tokens) holds less of ordinary text.
+   */
+  textBytesMax: 16 * 1024 * 1024,
   messagesMax: 10_000,
+  /** Parts of one message. */
   partsMax: 2_000,
+  /** Content parts, tool calls and reasoning blocks of all messages together. */
+  partsInAllMax: 50_000,
   imagesMax: 256,
   filesMax: 16,
   toolsMax: 512,

@@ -50,7 +50,6 @@ test('every parameter at once', () => {
       only: ['openai'],
       ignore: ['groq'],
       allow_fallbacks: false,
-      require_parameters: true,
       sort: 'price',
       max_price: { prompt: 0.3, completion: '15' },
       data_collection: 'deny',
@@ -144,7 +143,7 @@ test('every parameter at once', () => {
     order: ['openai', 'azure'],
     only: ['openai'],
     ignore: ['groq'],
-    requireParameters: true,
+    requireParameters: false,
     sort: 'price',
     maxInputPricePico: 300_000n,
     maxOutputPricePico: 15_000_000n,
@@ -154,7 +153,7 @@ test('every parameter at once', () => {
   })
   assert.deepEqual(privacy, { mode: 'mesh', minClass: 'protected', padding: 'bucket' })
   assert.deepEqual(metadata, { team: 'blue' })
-  assert.deepEqual(droppedParameters, [])
+  assert.deepEqual(droppedParameters, ['session_id'])
   assert.deepEqual(shape.parameters, [
     'max_tokens',
     'stop',
@@ -415,8 +414,35 @@ test('unknown parameters are dropped and named, where their names are fit to sho
 test('a model is named in one of three ways', () => {
   const messages = hello.messages
   assert.deepEqual(accept({ messages, models: ['a', 'b', 'a'] }).route.models, ['a', 'b'])
-  assert.deepEqual(accept({ messages, route: 'auto' }).route.models, ['auto'])
   assert.deepEqual(accept({ messages, model: 'a', route: 'auto' }).route.models, ['a'])
+})
+
+test('no model, no call: this version chooses none', () => {
+  for (const [body, message] of [
+    [{ messages: hello.messages }, 'model is required: name a model.'],
+    [
+      { messages: hello.messages, route: 'auto' },
+      'model must be named: this version of MESH does not choose one.',
+    ],
+  ] as const) {
+    const parsed = parseChatCompletion(body, options)
+    assert.ok(!parsed.ok)
+    assert.deepEqual([parsed.code, parsed.param, parsed.message], ['invalid_request', 'model', message])
+  }
+})
+
+test('what MESH knows and does not act on is named as dropped', () => {
+  const dropped = (change: object) => accept({ ...hello, ...change }).droppedParameters
+  assert.deepEqual(dropped({ provider: { sort: 'throughput' } }), ['provider.sort'])
+  assert.deepEqual(dropped({ provider: { sort: 'latency' }, session_id: 's' }), ['provider.sort', 'session_id'])
+  assert.deepEqual(dropped({ provider: { sort: 'price' }, session_id: null }), [])
+  assert.equal(accept({ ...hello, provider: { require_parameters: true } }).route.requireParameters, true)
+  const parsed = parseChatCompletion(
+    { ...hello, session_id: 's', provider: { require_parameters: true } },
+    options,
+  )
+  assert.ok(!parsed.ok)
+  assert.equal(parsed.code, 'unsupported_parameter')
 })
 
 test('how much to think is said in several ways', () => {
@@ -478,16 +504,57 @@ test('a lone surrogate becomes U+FFFD, wherever it stands', () => {
   )
 })
 
+const messagesOf = (message: object) => Array(10_000).fill({ role: 'assistant', ...message })
+
+test('media are no text; what is called media and stands elsewhere is', () => {
+  const base64 = 'A'.repeat(18 * 1024 * 1024)
+  const says = (content: object) => ({ ...hello, messages: [{ role: 'user', content: [content] }] })
+  const image = { type: 'image_url', image_url: { url: `data:image/png;base64,${base64}` } }
+  const file = { type: 'file', file: { file_data: `data:application/pdf;base64,${base64}` } }
+  const audio = { type: 'input_audio', input_audio: { data: base64, format: 'mp3' } }
+  for (const part of [image, file, audio]) accept(says(part))
+  const asText = [
+    says({ type: 'text', text: image.image_url.url }),
+    says({ ...image, type: 'text', text: 'x' }),
+    { ...hello, tools: [{ type: 'function', function: { name: 'f', parameters: image } }] },
+  ]
+  for (const body of asText) {
+    const parsed = parseChatCompletion(body, options)
+    assert.ok(!parsed.ok)
+    assert.match(parsed.message, /bytes of text/)
+  }
+})
+
+test('as much text as the bound allows is taken, and names count as text', () => {
+  const frame = JSON.stringify(hello).length
+  const most = 'x'.repeat(CHAT_BOUNDS.textBytesMax - frame)
+  accept({ ...hello, messages: [{ role: 'user', content: most }] })
+  const names = json(`{"${'n'.repeat(frame * 2)}":1}`)
+  const over = { ...hello, messages: [{ role: 'user', content: most }], metadata: names }
+  const parsed = parseChatCompletion(over, options)
+  assert.ok(!parsed.ok)
+  assert.match(parsed.message, /bytes of text/)
+})
+
 test('hostile bodies end soon', () => {
   const deep = json(`{"model":"auto","messages":${'['.repeat(200_000)}${']'.repeat(200_000)}}`)
   const wide = { ...hello, messages: Array(100_000).fill({}) }
   const many = { ...hello, x: Array(10_000).fill(Array(100).fill(0)) }
   const bad = { ...hello, messages: Array(CHAT_BOUNDS.messagesMax).fill({ role: 'user', content: [0, 0] }) }
+  const parts = { ...hello, messages: messagesOf({ content: Array(12).fill({ type: 'text', text: 'x' }) }) }
+  const calls = { ...hello, messages: messagesOf({ tool_calls: Array(6).fill({}) }) }
+  const schema = { type: 'object', properties: { a: { description: 'é'.repeat(50_000) } } }
+  const schemas = { ...hello, tools: Array(300).fill({ type: 'function', function: { parameters: schema } }) }
+  const surrogates = { ...hello, messages: [{ role: 'user', content: '\ud800'.repeat(6_000_000) }] }
   const cases = [
     [deep, /nested at most 128/],
     [wide, /20000 members/],
-    [many, /500000 values/],
+    [many, /250000 values/],
     [bad, /^messages\[0\]/],
+    [parts, /^messages must have at most 50000 parts in all/],
+    [calls, /^messages must have at most 50000 parts in all/],
+    [schemas, /at most 16777216 bytes of text/],
+    [surrogates, /at most 16777216 bytes of text/],
   ] as const
   for (const [body, says] of cases) {
     const startedAt = performance.now()

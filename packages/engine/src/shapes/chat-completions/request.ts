@@ -1,14 +1,15 @@
 import type { Ask, AskShape, InputBound, Message, PrivacyRequest, RouteRequest, Tool } from '../../ask.ts'
 import { boundInput } from '../../input-bound.ts'
+import { type Excess, measureBody } from './body-measure.ts'
 import { CHAT_BOUNDS } from './bounds.ts'
 import { fault, faultOfIssue, type RequestFault } from './fault.ts'
 import { toMessage, toTool } from './messages.ts'
-import { measureBody, withoutLoneSurrogates } from './nesting.ts'
 import { type ParseOptions, toAsk } from './parameters.ts'
 import { IGNORED_PARAMETERS, isObject, refusedMessage, refusedParameter, refusedTool } from './refusals.ts'
 import { toRoute } from './route.ts'
 import { type ChatParameters, chatMessage, chatParameters, chatTool, providerPreferences } from './schema.ts'
 import { chooseTools } from './tool-choice.ts'
+import { withoutLoneSurrogates } from './well-formed.ts'
 
 /** A chat completion as it was asked for, in the engine's own terms. */
 export interface ChatRequest {
@@ -17,7 +18,7 @@ export interface ChatRequest {
   readonly route: RouteRequest
   readonly privacy: PrivacyRequest
   readonly metadata: Readonly<Record<string, string>>
-  /** Parameters that MESH does not know, by names that are safe to show: for `routing.dropped_params`. */
+  /** Parameters that MESH does not take, by names that are safe to show: for `routing.dropped_params`. */
   readonly droppedParameters: readonly string[]
   /** How many more there were, whose names are not shown. */
   readonly droppedUnnamed: number
@@ -33,7 +34,7 @@ const SHOWABLE_NAME = /^[a-zA-Z0-9_.-]{1,64}$/
  */
 export function parseChatCompletion(body: unknown, options: ParseOptions): ParsedRequest {
   const measure = measureBody(body)
-  if (!measure.fits) return tooMuch(measure.reason)
+  if (!measure.fits) return tooMuch(measure.excess)
   const whole = measure.wellFormed ? body : withoutLoneSurrogates(body)
   if (!isObject(whole)) return fault('invalid_request', [], 'must be a JSON object')
   const refused = refusedParameter(whole)
@@ -103,19 +104,21 @@ function assemble(
   if (!chosen.ok) return chosen
   const models = modelsAsked(parameters)
   if (models.length === 0) {
-    return fault('invalid_request', ['model'], 'is required: name a model, or a mode such as auto')
+    return parameters.route === 'auto'
+      ? fault('invalid_request', ['model'], 'must be named: this version of MESH does not choose one')
+      : fault('invalid_request', ['model'], 'is required: name a model')
   }
   const ask = toAsk(parameters, messages, chosen, options)
   const bound = boundInput(ask)
   const tooManyMedia = mediaFault(bound)
   if (tooManyMedia) return tooManyMedia
   const route = toRoute(parameters, models, (id) => options.pseudonym('session', id))
-  const dropped = droppedNames(body)
+  const dropped = droppedNames(body, parameters)
   if (route.requireParameters && dropped.named.length + dropped.unnamed > 0) {
     return fault(
       'unsupported_parameter',
       ['provider', 'require_parameters'],
-      'is true, and the request has parameters that MESH does not know: leave them out, or set it to false',
+      'is true, and the request has parameters that MESH does not take: leave them out, or set it to false',
     )
   }
   const privacy = parameters.privacy
@@ -137,10 +140,9 @@ function assemble(
   }
 }
 
-/** The first choice first. `route: "auto"` without a model leaves the choice to MESH. */
+/** The first choice first. */
 function modelsAsked(parameters: ChatParameters): readonly string[] {
   const named = [parameters.model, ...(parameters.models ?? [])].filter((name) => typeof name === 'string')
-  if (named.length === 0 && parameters.route === 'auto') return ['auto']
   return [...new Set(named)]
 }
 
@@ -187,12 +189,13 @@ function mediaFault(bound: InputBound): RequestFault | undefined {
   return undefined
 }
 
-function droppedNames(body: Readonly<Record<string, unknown>>): {
-  named: readonly string[]
-  unnamed: number
-} {
+function droppedNames(
+  body: Readonly<Record<string, unknown>>,
+  parameters: ChatParameters,
+): { named: readonly string[]; unnamed: number } {
   const provider = isObject(body.provider) ? body.provider : {}
-  const unknown = [
+  const dropped = [
+    ...withoutEffect(parameters),
     ...Object.keys(body).filter(
       (name) =>
         !Object.hasOwn(chatParameters.shape, name) &&
@@ -204,20 +207,34 @@ function droppedNames(body: Readonly<Record<string, unknown>>): {
       .filter((name) => !Object.hasOwn(providerPreferences.shape, name))
       .map((name) => `provider.${name}`),
   ]
-  const named = unknown
+  const named = dropped
     .filter((name) => SHOWABLE_NAME.test(name))
     .slice(0, CHAT_BOUNDS.droppedParametersNamedMax)
-  return { named, unnamed: unknown.length - named.length }
+  return { named, unnamed: dropped.length - named.length }
 }
 
-function tooMuch(reason: 'nesting' | 'values' | 'members'): RequestFault {
-  const { nestingMax, valuesMax, membersMax } = CHAT_BOUNDS
-  switch (reason) {
+/** What MESH knows and checks, and this version does not act on. Endpoints are always ordered by price. */
+function withoutEffect({ provider, session_id }: ChatParameters): readonly string[] {
+  const sorts = typeof provider?.sort === 'string' && provider.sort !== 'price'
+  return [...(sorts ? ['provider.sort'] : []), ...(typeof session_id === 'string' ? ['session_id'] : [])]
+}
+
+function tooMuch(excess: Excess): RequestFault {
+  const { nestingMax, valuesMax, membersMax, partsInAllMax, textBytesMax } = CHAT_BOUNDS
+  switch (excess) {
     case 'nesting':
       return fault('invalid_request', [], `must be nested at most ${nestingMax} levels deep`)
     case 'values':
       return fault('invalid_request', [], `must have at most ${valuesMax} values in all`)
     case 'members':
       return fault('invalid_request', [], `must have at most ${membersMax} members in any array or object`)
+    case 'parts':
+      return fault('invalid_request', ['messages'], `must have at most ${partsInAllMax} parts in all`)
+    case 'text':
+      return fault(
+        'invalid_request',
+        [],
+        `must have at most ${textBytesMax} bytes of text in all: no model can read more`,
+      )
   }
 }
