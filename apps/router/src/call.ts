@@ -12,7 +12,8 @@ import { asMeshError } from './http/error-answer.ts'
 
 /**
  * A call, from key to receipt. What fails before its money is set aside is thrown, for the caller to be answered with
- * an error; after that the call is settled exactly once, whatever becomes of it.
+ * an error; after that the call is settled exactly once, whatever becomes of it. A settlement that cannot be made is
+ * answered here, and thrown too, so that it is told in the log.
  */
 export async function call(request: CallRequest, mesh: Mesh): Promise<void> {
   const caller = await authenticate(request, mesh)
@@ -31,5 +32,6 @@ export async function call(request: CallRequest, mesh: Mesh): Promise<void> {
   } catch (error) {
     mesh.books.abandon(request.id)
     endWithError(request, asMeshError(error), { reply, outcome })
+    throw error
   }
 }

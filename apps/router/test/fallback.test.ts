@@ -12,6 +12,10 @@ const GPT_OSS = 'mesh/gpt-oss-120b'
 /** The hosts of `GPT_OSS`, cheapest first. */
 const GPT_OSS_HOSTS = ['deepinfra', 'nearai', 'fireworks', 'groq', 'tinfoil']
 
+const GPT_OSS_SMALL = 'mesh/gpt-oss-20b'
+/** The hosts of `GPT_OSS_SMALL`, the cheapest first. */
+const GPT_OSS_SMALL_HOSTS = ['deepinfra', 'groq', 'fireworks']
+
 /** Faults that strike before a byte of content, with what the attempt is recorded as. */
 const EARLY_FAULTS = {
   rate_limit: 'refused_unbilled/rate_limited',
@@ -316,6 +320,33 @@ test('without a wish the cheapest host comes first, then the next', async () => 
   )
 })
 
+test('every model that was named has its turn, however many hosts the others have, and is held for', async () => {
+  const down = [...GPT_OSS_HOSTS, ...GPT_OSS_SMALL_HOSTS].map((provider) => `${provider}=overloaded`)
+  const metadata = { mesh_simulate: down.join(',') }
+  const models = [GPT_OSS_SMALL, OPUS]
+  const { end } = await stream(ask(GPT_OSS, { models, metadata, max_tokens: 400 }))
+  assert.deepEqual(wordsOf(end.routing.chain), [
+    ...GPT_OSS_HOSTS.slice(0, 4).map((provider) => `${GPT_OSS}@${provider} refused_unbilled/overloaded`),
+    `${GPT_OSS_SMALL}@${GPT_OSS_SMALL_HOSTS[0]} refused_unbilled/overloaded`,
+    `${OPUS}@anthropic served`,
+  ])
+  const { usageFlags, receiptId, cost } = await eventOf(end.id)
+  assert.deepEqual(usageFlags, [])
+  // What it costs was held: the price is that of its tokens, and no part of it was MESH's for want of a hold.
+  const { json } = await router.request('GET', `/v1/receipts/${receiptId}`, { key: account.key })
+  const { tokens, pricesUsdPerMillion } = json.receipt
+  const dollars = Object.entries<number>(tokens).map(
+    ([bucket, count]) => (count * Number(pricesUsdPerMillion[bucket])) / 1e6,
+  )
+  assert.ok(Math.abs(dollars.reduce((sum, amount) => sum + amount, 0) - Number(cost.totalUsd)) < 1e-8)
+})
+
+test('what this version does not act on is named', async () => {
+  const extras = { provider: { sort: 'throughput' }, session_id: 'a' }
+  const { end } = await stream(ask(GPT_OSS, extras))
+  assert.deepEqual(end.routing.dropped_params, ['provider.sort', 'session_id'])
+})
+
 test('provider.order comes first, only and ignore narrow the choice', async () => {
   const order = ['tinfoil', 'nearai']
   const ordered = await stream(
@@ -363,3 +394,33 @@ function metadataOf(error: { readonly error: unknown }): { readonly excluded_by:
   return z.object({ metadata: z.looseObject({ excluded_by: z.array(z.string()) }) }).parse(error.error)
     .metadata
 }
+
+test('a call that outlasts its deadline ends with an error, and what had come is charged', async () => {
+  const hasty = await startTestRouter({ policy: { calls: { deadlineMs: 1_500 } } })
+  try {
+    const caller = await hasty.account({ creditUsd: '5.00' })
+    const through = new OpenAI({ baseURL: hasty.baseUrl, apiKey: caller.key, maxRetries: 0 })
+    const metadata = { mesh_simulate: 'pace=100,tokens=2000' }
+    let id = ''
+    const error = await rejection(
+      (async () => {
+        const body = { ...ask(SONNET, { models: [LLAMA], metadata }), stream: true as const }
+        for await (const chunk of await through.chat.completions.create(body)) id = chunk.id
+      })(),
+    )
+    assert.equal(error.code, 'provider_timeout')
+    const { json } = await hasty.request('GET', `/v1/logs/${id}`, { key: caller.key })
+    assert.equal(json.billingReason, 'estimated_usage')
+    assert.ok(Number(json.cost.totalUsd) > 0)
+    // It is not the provider who failed.
+    assert.deepEqual(
+      json.attempts.map(({ provider, outcome }: { provider: string; outcome: string }) => [
+        provider,
+        outcome,
+      ]),
+      [['anthropic', 'served']],
+    )
+  } finally {
+    await hasty.stop()
+  }
+})

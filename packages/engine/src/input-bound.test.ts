@@ -99,7 +99,10 @@ test('images, files and audio are counted apart from text', () => {
       ],
     }),
   )
-  assert.deepEqual({ ...bound, textTokens: 0 }, { ...EMPTY, messages: 1, images: 2, files: 1, audioSeconds: 3 })
+  assert.deepEqual(
+    { ...bound, textTokens: 0 },
+    { ...EMPTY, messages: 1, images: 2, files: 1, audioSeconds: 3 },
+  )
   assert.ok(bound.textTokens < empty + 100)
 })
 

@@ -1,6 +1,6 @@
 import type { Endpoint, ModelId } from '@mesh/catalog/catalog.ts'
 import type { Ask, InputBound, InputPart, Message, Tool } from './ask.ts'
-import { composedLengthMax, utf8Length } from './text-size.ts'
+import { sizeOf } from './text-size.ts'
 
 /**
  * How many input tokens a call can be billed for, before any tokenizer has seen it.
@@ -143,11 +143,13 @@ function addTool(total: Total, { name, description, parameters }: Tool): void {
 
 function addText(total: Total, text: string | undefined): void {
   if (text === undefined) return
-  total.textBytes += utf8Length(text)
-  total.textTokens += composedLengthMax(text)
+  const { bytes, composedBytesMax } = sizeOf(text)
+  total.textBytes += bytes
+  total.textTokens += composedBytesMax
 }
 
 function addJson(total: Total, json: string): void {
-  total.textBytes += utf8Length(json)
-  total.textTokens += JSON_EXPANSION * composedLengthMax(json)
+  const { bytes, composedBytesMax } = sizeOf(json)
+  total.textBytes += bytes
+  total.textTokens += JSON_EXPANSION * composedBytesMax
 }

@@ -220,7 +220,11 @@ test('the usual input of a few words is what providers count', () => {
 })
 
 test('thought that nobody saw is estimated by time, where an answer has no report', () => {
-  const part = (thinksUnseen: boolean, said: readonly StreamEvent[], protocol: ProtocolName = 'openai_chat') => {
+  const part = (
+    thinksUnseen: boolean,
+    said: readonly StreamEvent[],
+    protocol: ProtocolName = 'openai_chat',
+  ) => {
     const meter = meterOf({ thinksUnseen, candidate: exampleCandidate('acme', { protocol }) })
     for (const event of said) meter.count(event, 10_000)
     return meter.usage({ whole: false, outputTokensHeld: 5_000, endedAtMs: 20_000 }).buckets.reasoning
@@ -233,7 +237,11 @@ test('thought that nobody saw is estimated by time, where an answer has no repor
   assert.equal(part(true, [thought, text('x')]), 10)
   assert.equal(part(true, [thought, text('x')], 'anthropic_messages'), 500)
   // Never above what is held.
-  const long = meterOf({ thinksUnseen: true }).usage({ whole: false, outputTokensHeld: 80, endedAtMs: 60_000 })
+  const long = meterOf({ thinksUnseen: true }).usage({
+    whole: false,
+    outputTokensHeld: 80,
+    endedAtMs: 60_000,
+  })
   assert.equal(outputTokens(long.buckets), 80)
 })
 

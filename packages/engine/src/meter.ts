@@ -27,7 +27,11 @@ const FILE_TOKENS_USUAL = 3_000
 const AUDIO_TOKENS_PER_SECOND_USUAL = 32
 
 /** These show a summary of what was thought at most, so that its length does not say how much there was. */
-const SUMS_THOUGHT_UP: ReadonlySet<ProtocolName> = new Set(['anthropic_messages', 'bedrock_converse', 'gemini'])
+const SUMS_THOUGHT_UP: ReadonlySet<ProtocolName> = new Set([
+  'anthropic_messages',
+  'bedrock_converse',
+  'gemini',
+])
 /** These think only when asked to; the others may at any time. */
 const THINKS_ONLY_WHEN_ASKED: ReadonlySet<ProtocolName> = new Set([
   'anthropic_messages',

@@ -260,14 +260,7 @@ test('a plan holds what may be tried: the best endpoint of every model, then the
   const made = plan(planInput({ endpoints, snapshot: everybody(hosts) }))
   assert.deepEqual(
     made.candidates.map(({ endpoint }) => endpoint.id),
-    [
-      'mesh/one@acme',
-      'mesh/one@bolt',
-      'mesh/one@core',
-      'mesh/one@dune',
-      'mesh/two@acme',
-      'mesh/three@acme',
-    ],
+    ['mesh/one@acme', 'mesh/one@bolt', 'mesh/one@core', 'mesh/one@dune', 'mesh/two@acme', 'mesh/three@acme'],
   )
   assert.deepEqual(
     made.excluded,
@@ -277,7 +270,10 @@ test('a plan holds what may be tried: the best endpoint of every model, then the
 
 test('more models than may be tried: the first ones have the places', () => {
   const models = Array.from({ length: 8 }, (_, at): ModelId => `mesh/model-${at}`)
-  const endpoints = models.flatMap((model) => [exampleEndpoint(model, 'acme'), exampleEndpoint(model, 'bolt')])
+  const endpoints = models.flatMap((model) => [
+    exampleEndpoint(model, 'acme'),
+    exampleEndpoint(model, 'bolt'),
+  ])
   const input = planInput({ endpoints })
   assert.deepEqual(
     idsOf(input),

@@ -128,7 +128,8 @@ export function plan(input: PlanInput): Plan {
  * context, its only provider) never uses up the places of the others. The order stays.
  */
 function worthTrying(candidates: readonly Candidate[]): Candidate[] {
-  const isBest = ({ endpoint }: Candidate, at: number) => endpoint.model !== candidates[at - 1]?.endpoint.model
+  const isBest = ({ endpoint }: Candidate, at: number) =>
+    endpoint.model !== candidates[at - 1]?.endpoint.model
   const places = [
     ...candidates.filter(isBest),
     ...candidates.filter((candidate, at) => !isBest(candidate, at)),

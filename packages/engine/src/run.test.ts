@@ -24,6 +24,8 @@ const used = (input: number, output: number): StreamEvent => ({
   usage: { buckets: { ...EMPTY_BUCKETS, input, output }, flags: [] },
 })
 
+const THINKER = exampleCandidate('acme', { reasoningOptions: [{ type: 'toggle' }], outputTokensMax: 90_000 })
+
 const RATE_LIMITED: Failure = { outcome: 'refused_unbilled', reason: 'rate_limited', status: 429 }
 const REFUSED: Failure = { outcome: 'not_dispatched', reason: 'connect_failed' }
 const CUT: Failure = { outcome: 'uncertain', reason: 'connection_cut' }
@@ -151,6 +153,26 @@ test('a caller who does not stream gets nothing written, and his reply hears the
 test('the upstream streams for a caller who does not, where the answer could outgrow its hold', () => {
   const call = begin({ ask: { stream: false }, held: 1_000, cap: 10_000 })
   assert.deepEqual(call.transport.last.options, { stream: true })
+})
+
+test('answers that the provider is not asked for are not reckoned with', async () => {
+  const asks = { stream: false, choices: 3 }
+  // One answer of 10,000 tokens is held whole; three would not be, and would have to be streamed.
+  const single = begin({ ask: asks, held: 10_000, cap: 30_000 })
+  assert.deepEqual(single.transport.last.options, { stream: false })
+  const several = begin({
+    candidates: [exampleCandidate('acme', { supportedParameters: ['n'] })],
+    ask: asks,
+    held: 10_000,
+    cap: 30_000,
+  })
+  assert.deepEqual(several.transport.last.options, { stream: true })
+  // Nor is what they would have thought.
+  const thinking = begin({ candidates: [THINKER], ask: { choices: 3 } })
+  thinking.transport.last.accept()
+  await thinking.clock.advance(4_000)
+  thinking.reader.abort()
+  assert.equal((await thinking.outcome).usage.buckets.reasoning, 200)
 })
 
 const CAPS: readonly (readonly [string, Setup, number | undefined])[] = [
@@ -593,8 +615,6 @@ test('a provider that fails when the reader has left takes nothing off what he g
   const outcome = await call.outcome
   assert.deepEqual([outcome.status, outcome.usage.buckets.output], ['client_gone', 100])
 })
-
-const THINKER = exampleCandidate('acme', { reasoningOptions: [{ type: 'toggle' }], outputTokensMax: 90_000 })
 
 test('who leaves an answer that was thought out unseen pays for the thought as well', async () => {
   const call = begin({ candidates: [THINKER] })

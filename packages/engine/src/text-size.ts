@@ -30,18 +30,24 @@ export function utf8Length(text: string): number {
   return bytes
 }
 
-/**
- * The most bytes that a text can have once it is composed (Unicode NFC), as some tokenizers do first: for a few
- * characters the composed form is the longer one. Composing joins what decomposing took apart and never lengthens it,
- * so the decomposed size of each character is a bound. The text itself is never composed: the time that takes grows
- * with the square of a run of combining marks.
- */
-export function composedLengthMax(text: string): number {
-  const plain = utf8Length(text)
-  return plain === text.length ? plain : decomposedLengthMax(text)
+export interface TextSize {
+  readonly bytes: number
+  /** The most bytes that it can have for a tokenizer that composes text first. */
+  readonly composedBytesMax: number
 }
 
-function decomposedLengthMax(text: string): number {
+export function sizeOf(text: string): TextSize {
+  const bytes = utf8Length(text)
+  return { bytes, composedBytesMax: bytes === text.length ? bytes : decomposedLength(text) }
+}
+
+/**
+ * A bound for the bytes of a text once it is composed (Unicode NFC), as some tokenizers do first: for a few characters
+ * the composed form is the longer one. Composing joins what decomposing took apart and never lengthens it, so the
+ * decomposed size of each character is a bound. The text itself is never composed: the time that takes grows with the
+ * square of a run of combining marks.
+ */
+function decomposedLength(text: string): number {
   let bytes = text.length
   for (let at = 0; at < text.length; at++) {
     const unit = text.charCodeAt(at)

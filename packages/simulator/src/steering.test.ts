@@ -69,3 +69,11 @@ test('what nobody knows is refused wherever it stands, naming the known words an
     assert.doesNotMatch(parsed.message, /canary/)
   }
 })
+
+test('what no header can carry is refused, though it be white space around a known word', () => {
+  for (const space of ['\n', '\r\n', '\t', '\u2003', '\u00a0', '\ufeff', '\0', '\x7f']) {
+    const parsed = parseSteering(`slow,${space}tokens=4`, 'openai')
+    assert.equal(parsed.ok, false, JSON.stringify(space))
+  }
+  assert.ok(parseSteering('slow, tokens=4', 'openai').ok)
+})

@@ -125,16 +125,19 @@ function apply(draft: Draft, word: string): boolean {
   return words[name]?.(draft, equals < 0 ? undefined : word.slice(equals + 1)) ?? false
 }
 
+/** Steering travels in a header, which carries nothing else. */
+const PRINTABLE_ASCII = /^[\x20-\x7e]*$/
+
 /**
  * Reads a steering text as `provider` is to understand it, as in `slow,anthropic=overloaded,tokens=200`. Bare words are
  * for every provider, `provider=word` for one, and what is said to one provider outweighs what is said to all.
- * A word that nobody knows is refused wherever it stands, with a message that names the known ones and repeats nothing
- * of the text.
+ * A word that nobody knows is refused wherever it stands, and so is a text with anything but printable ASCII, with a
+ * message that names the known words and repeats nothing of the text.
  */
 export function parseSteering(text: string, provider: ProviderId): ParsedSteering {
   const draft: Draft = { echo: false, paceMs: 0 }
   const ownWords: string[] = []
-  let unknown = false
+  let unknown = !PRINTABLE_ASCII.test(text)
   for (const item of text.split(',').map((part) => part.trim())) {
     if (item === '') continue
     const equals = item.indexOf('=')

@@ -17,7 +17,7 @@ import type {
 import { openBooksConnection, orEnd } from './books-connection.ts'
 import { type Asking, type DecisionRow, extendDecision, holdDecision, postHolds } from './hold-posting.ts'
 import { RunningCalls } from './running-calls.ts'
-import { isPossible, postSettlements, type Settling } from './settlement-posting.ts'
+import { isPossible, keepRefused, postSettlements, type Settling } from './settlement-posting.ts'
 import { unclaimedHold } from './unclaimed-hold.ts'
 
 export interface BooksOptions {
@@ -108,8 +108,7 @@ class BooksOfRouter implements PostgresBooks {
       patienceMs,
       whenUnavailable: 'keep',
       onSetback: (error) => log.warn('settlements wait for the database', describeError(error)),
-      onRefused: ({ settlement: { callId } }, error) =>
-        log.error('a settlement was refused', { callId, ...describeError(error) }),
+      onRefused: (settling, error) => this.#quarantine(settling, error),
       onDone: ({ settlement: { callId } }) => {
         this.#settling.delete(callId)
         this.#running.end(callId)
@@ -216,6 +215,16 @@ class BooksOfRouter implements PostgresBooks {
     const { routerId, holdTtlMs } = this.#options
     await orEnd(client, this.#running.restore(client, routerId, holdTtlMs))
     return client
+  }
+
+  /** Its hold is left to the reaper; what should have been posted is kept. */
+  #quarantine(settling: Settling, error: unknown): void {
+    const { database, log } = this.#options
+    const { callId } = settling.settlement
+    log.error('a settlement was refused', { callId, ...describeError(error) })
+    keepRefused(database.pool, settling).catch((fault: unknown) => {
+      log.error('a refused settlement could not be kept', { callId, ...describeError(fault) })
+    })
   }
 
   /** Gives back what was held for a call whose caller had been told by then that the books cannot be reached. */

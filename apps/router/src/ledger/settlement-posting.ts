@@ -52,6 +52,14 @@ export function isPossible(settlement: Settlement): boolean {
   )
 }
 
+/** Keeps a settlement that the database refused. Rejects with PostgreSQL's errors. */
+export async function keepRefused(pool: Pick<pg.Pool, 'query'>, settling: Settling): Promise<void> {
+  await pool.query(
+    'insert into refused_settlements (call_id, settlement) values ($1, $2) on conflict (call_id) do nothing',
+    [settling.settlement.callId, JSON.stringify(settlementRow(settling, 0))],
+  )
+}
+
 function settlementRow({ settlement, withdraws }: Settling, index: number): object {
   const { callId, payer, event, receipt } = settlement
   return {

@@ -161,6 +161,12 @@ const RULES: readonly BookRule[] = [
       `Refund ${subject} gives ${usd(found)} back, and the call had cost ${usd(expected)}.`,
   },
   {
+    check: 'refused_settlement',
+    sql: `select call_id as subject, null::boolean as livemode, null::bigint as found, null::bigint as expected
+      from refused_settlements`,
+    tell: ({ subject }) => `The settlement of call ${subject} was refused, and waits in refused_settlements.`,
+  },
+  {
     check: 'receipt_digest',
     sql: `select id as subject, livemode, null::bigint as found, null::bigint as expected
       from receipts where payload_sha256 <> sha256(payload)`,

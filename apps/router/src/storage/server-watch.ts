@@ -49,5 +49,9 @@ export function watchServer(
 
 /** The server appends to the file that it was given, so it can be emptied under its hands. */
 function boundLog(logFile: string): void {
-  if ((statSync(logFile, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES_MAX) truncateSync(logFile)
+  try {
+    if ((statSync(logFile, { throwIfNoEntry: false })?.size ?? 0) > LOG_BYTES_MAX) truncateSync(logFile)
+  } catch {
+    // A file that another user took away must not end the router; the next look tries again.
+  }
 }

@@ -57,3 +57,21 @@ test('a protocol takes a parameter at an endpoint exactly where its encoder does
   }
   assert.ok(compared > 500)
 })
+
+test('a protocol says how many answers it asks for', () => {
+  let dropping = 0
+  let taking = 0
+  const ask = testAsk({ choices: 3 })
+  for (const endpoint of loadCatalog().models.flatMap(({ endpoints }) => endpoints)) {
+    const protocol = protocolFor(endpoint.protocol)
+    if (!protocol) continue
+    const { body, droppedParameters } = protocol.encode(ask, endpoint, { stream: false })
+    const asked = protocol.choices(ask, endpoint)
+    assert.equal(asked, JSON.parse(body).n ?? 1, endpoint.id)
+    assert.equal(droppedParameters.includes('n'), asked === 1, endpoint.id)
+    assert.equal(protocol.choices(testAsk(), endpoint), 1)
+    if (asked === 1) dropping += 1
+    else taking += 1
+  }
+  assert.ok(dropping > 0 && taking > 0)
+})

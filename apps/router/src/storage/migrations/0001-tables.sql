@@ -212,6 +212,14 @@ create table receipts (
 );
 create index receipts_by_account on receipts (account_id, livemode, id);
 
+-- Settlements that the database refused for their own sake, as the JSON that was posted: amounts and metadata, which
+-- must not be lost because of a mistake of the code. `ledger verify` names them until somebody has looked at them.
+create table refused_settlements (
+  call_id mesh_id primary key,
+  settlement text not null,
+  created_at timestamptz not null default now()
+);
+
 -- Keys and bodies are remembered as HMACs only.
 create table idempotency_keys (
   account_id mesh_id not null,

@@ -10,43 +10,63 @@ export type BodyMeasure =
   | { readonly fits: true; readonly wellFormed: boolean }
   | { readonly fits: false; readonly excess: Excess }
 
+/** UTF-8 needs at most this many bytes for one UTF-16 code unit. */
+const BYTES_PER_UNIT_MAX = 3
+
 /**
  * Measures a parsed JSON body. It runs before the schema, whose cost and depth of recursion it bounds, and stops at
  * the first thing that is too much: linear in what a body may hold, whatever it holds.
  */
 export function measureBody(body: unknown): BodyMeasure {
+  const { partsInAllMax, textBytesMax } = CHAT_BOUNDS
   const { parts, mediaBytes } = contentOf(body)
-  if (parts > CHAT_BOUNDS.partsInAllMax) return { fits: false, excess: 'parts' }
-  const tally = { values: 0, textBytesLeft: CHAT_BOUNDS.textBytesMax + mediaBytes, wellFormed: true }
+  if (parts > partsInAllMax) return { fits: false, excess: 'parts' }
+  const sizeMax = textBytesMax + mediaBytes
+  const tally: Tally = { values: 0, size: 0, sizeMax, sizeOf: ({ length }) => length, wellFormed: true }
   const excess = take(body, 1, tally)
-  return excess ? { fits: false, excess } : { fits: true, wellFormed: tally.wellFormed }
+  if (excess) return { fits: false, excess }
+  // Code units cost nothing to count. Only where they come near the bound are their bytes counted as well.
+  const mayExceed = (tally.size - mediaBytes) * BYTES_PER_UNIT_MAX > textBytesMax
+  if (mayExceed && take(body, 1, { ...tally, values: 0, size: 0, sizeOf: utf8Length })) {
+    return { fits: false, excess: 'text' }
+  }
+  return { fits: true, wellFormed: tally.wellFormed }
 }
 
 interface Tally {
   values: number
-  textBytesLeft: number
+  /** Of all text, media included, as `sizeOf` measures it. */
+  size: number
+  readonly sizeMax: number
+  readonly sizeOf: (text: string) => number
   wellFormed: boolean
 }
 
 /** Recursive, and never deeper than `nestingMax`. */
 function take(value: unknown, depth: number, tally: Tally): Excess | undefined {
   if (typeof value === 'string') return takeText(value, tally)
-  if (typeof value !== 'object' || value === null) return undefined
+  const isList = Array.isArray(value)
+  if (!isList && !isObject(value)) return undefined
   if (depth > CHAT_BOUNDS.nestingMax) return 'nesting'
-  if (Array.isArray(value)) {
-    const excess = takeMembers(value.length, tally)
-    if (excess) return excess
-    for (const member of value) {
-      const inMember = take(member, depth + 1, tally)
-      if (inMember) return inMember
-    }
-    return undefined
-  }
-  const keys = Object.keys(value)
+  return isList ? takeList(value, depth, tally) : takeObject(value, depth, tally)
+}
+
+function takeList(list: readonly unknown[], depth: number, tally: Tally): Excess | undefined {
+  let excess = takeMembers(list.length, tally)
+  for (let at = 0; !excess && at < list.length; at++) excess = take(list[at], depth + 1, tally)
+  return excess
+}
+
+function takeObject(
+  object: Readonly<Record<string, unknown>>,
+  depth: number,
+  tally: Tally,
+): Excess | undefined {
+  const keys = Object.keys(object)
   const excess = takeMembers(keys.length, tally)
   if (excess) return excess
   for (const key of keys) {
-    const inMember = takeText(key, tally) ?? take(Reflect.get(value, key), depth + 1, tally)
+    const inMember = takeText(key, tally) ?? take(object[key], depth + 1, tally)
     if (inMember) return inMember
   }
   return undefined
@@ -59,12 +79,9 @@ function takeMembers(members: number, tally: Tally): Excess | undefined {
 }
 
 function takeText(text: string, tally: Tally): Excess | undefined {
-  // A text has at least as many bytes as code units: what cannot fit is not counted.
-  if (text.length > tally.textBytesLeft) return 'text'
-  const bytes = utf8Length(text)
-  tally.textBytesLeft -= bytes
-  if (bytes > text.length && tally.wellFormed) tally.wellFormed = text.isWellFormed()
-  return tally.textBytesLeft < 0 ? 'text' : undefined
+  tally.size += tally.sizeOf(text)
+  tally.wellFormed &&= text.isWellFormed()
+  return tally.size > tally.sizeMax ? 'text' : undefined
 }
 
 /** How many parts the messages have in all, and how many bytes of base64 stand where media stand. */

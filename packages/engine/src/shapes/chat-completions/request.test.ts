@@ -434,7 +434,10 @@ test('no model, no call: this version chooses none', () => {
 test('what MESH knows and does not act on is named as dropped', () => {
   const dropped = (change: object) => accept({ ...hello, ...change }).droppedParameters
   assert.deepEqual(dropped({ provider: { sort: 'throughput' } }), ['provider.sort'])
-  assert.deepEqual(dropped({ provider: { sort: 'latency' }, session_id: 's' }), ['provider.sort', 'session_id'])
+  assert.deepEqual(dropped({ provider: { sort: 'latency' }, session_id: 's' }), [
+    'provider.sort',
+    'session_id',
+  ])
   assert.deepEqual(dropped({ provider: { sort: 'price' }, session_id: null }), [])
   assert.equal(accept({ ...hello, provider: { require_parameters: true } }).route.requireParameters, true)
   const parsed = parseChatCompletion(
