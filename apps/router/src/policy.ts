@@ -65,14 +65,18 @@ export const policySchema = z.strictObject({
       connectTimeoutMs: milliseconds.default(5_000).describe('How long connecting to a provider may take.'),
       firstByteTimeoutMs: milliseconds
         .default(120_000)
-        .describe('How long a provider may take to answer at all.'),
+        .describe(
+          'How long a provider may take to begin a streamed answer; a whole one may take half of what is left to the deadline.',
+        ),
       idleTimeoutMs: milliseconds
         .default(60_000)
         .describe('How long a provider may be silent within an answer.'),
       deadlineMs: milliseconds.default(900_000).describe('How long a call may take with all its attempts.'),
       drainMs: milliseconds
         .default(30_000)
-        .describe('How long an answer is read on after its caller left, where the provider bills it anyway.'),
+        .describe(
+          'How long a stream is read on after its caller left, where only its end tells what it costs.',
+        ),
       readerStallMs: milliseconds
         .default(60_000)
         .describe('How long a caller may take no byte of its answer.'),

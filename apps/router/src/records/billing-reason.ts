@@ -4,7 +4,8 @@ export const BILLING_REASONS = {
   truncated_by_length: "The answer ended at max_tokens or at the model's own limit; what came is charged.",
   credit_cutoff: 'Credit or a limit ended while the answer ran; what came until then is charged.',
   client_disconnected: 'The caller left before the end; what the provider had produced is charged.',
-  estimated_usage: 'The provider reported no usage, or none that could be true; MESH counted instead.',
+  estimated_usage:
+    'The provider reported no usage, or the call reached its deadline before it could; MESH counted instead.',
   zero_completion_not_billed: 'The model answered nothing; nothing is charged.',
   upstream_error_not_billed: 'No provider gave a whole answer; nothing is charged.',
   router_crash:
