@@ -3,7 +3,8 @@ export const BILLING_REASONS = {
   completed: 'The answer came whole; the provider reported its usage.',
   truncated_by_length: "The answer ended at max_tokens or at the model's own limit; what came is charged.",
   credit_cutoff: 'Credit or a limit ended while the answer ran; what came until then is charged.',
-  client_disconnected: 'The caller left before the end; what the provider had produced is charged.',
+  client_disconnected:
+    'The caller left, or its key or account was ended, before the end; what the provider had produced is charged.',
   estimated_usage:
     'The provider reported no usage, or the call reached its deadline before it could; MESH counted instead.',
   zero_completion_not_billed: 'The model answered nothing; nothing is charged.',
