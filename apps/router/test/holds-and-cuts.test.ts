@@ -71,7 +71,7 @@ const callsOfOneAccount = fc.array(
   { minLength: 1, maxLength: 4 },
 )
 
-test('whatever is asked and whatever providers do: settled is within held, nothing is lost, nobody owes', async () => {
+test('peer bug 3 (litellm PR#40002): whatever is asked and whatever providers do, settled is within held, nothing is lost, nobody owes', async () => {
   const router = inSmallSteps
   await fc.assert(
     fc.asyncProperty(

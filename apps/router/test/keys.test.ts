@@ -573,7 +573,7 @@ test('keys come in pages, the newest first', async () => {
   }
 })
 
-test('bodies are strict, and a refusal quotes nothing that was sent', async (t) => {
+test('peer bug 4 (Bifrost#5673): a field that is not known is refused, never silently dropped; a refusal quotes nothing', async (t) => {
   const { secret } = await mesh.createKey()
   const canary = 'CANARY_9f3'
   const refused: [string, unknown, string | null][] = [

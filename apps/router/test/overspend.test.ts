@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { formatUsd } from '@mesh/catalog/money.ts'
+import { loadCatalog } from '@mesh/catalog/load.ts'
+import { formatUsd, roundUpToNano } from '@mesh/catalog/money.ts'
 import { type Simulator, startSimulator } from '@mesh/simulator/server.ts'
 import type { AccountId } from '../src/ids.ts'
 import { setClock } from './support/books-fixture.ts'
@@ -107,7 +108,7 @@ async function swarmOnHold(account: TestAccount): Promise<Swarm> {
 const BUDGETS = ['totalUsdLimit', 'dailyUsdLimit', 'monthlyUsdLimit'] as const
 
 for (const limit of BUDGETS) {
-  test(`${CALLS} calls at once on a ${limit} for ${AFFORDED}, at each scope`, async () => {
+  test(`peer bug 1 (litellm#34732): ${CALLS} calls at once on a ${limit} for ${AFFORDED} spend no more, at each scope`, async () => {
     for (const scope of SCOPES) {
       const account = await mesh.account()
       await setLimits(mesh, scope, account, { [limit]: formatUsd(BigInt(AFFORDED) * holdNano) })
@@ -124,7 +125,7 @@ for (const limit of BUDGETS) {
   })
 }
 
-test(`${CALLS} calls at once on a balance for ${AFFORDED}`, async () => {
+test(`peer bug 1 (new-api#6609): ${CALLS} calls at once on a balance for ${AFFORDED} spend no more`, async () => {
   const account = await mesh.account({ creditUsd: formatUsd(BigInt(AFFORDED) * holdNano) })
   const { served, refused } = await watchingBook(account, () => swarmOnHold(account))
   assert.equal(served.length, AFFORDED)
@@ -192,7 +193,7 @@ async function swarmInMotion({ routers, upstream, livemode = false }: Motion): P
 
 test('the same while calls end and free what they did not use', () => swarmInMotion({ routers: [mesh] }))
 
-test('the same for the first calls of a new router', async () => {
+test('peer bug 2 (litellm#40095): the first calls of an account on a router that knows nothing yet spend no more', async () => {
   const cold = await startTestRouter({ on: shared })
   await swarmInMotion({ routers: [cold] }).finally(() => cold.stop())
 })
@@ -210,6 +211,32 @@ test('the same for live keys', async (t) => {
   await swarmInMotion({ routers: [live], upstream, livemode: true }).finally(() => live.stop())
 })
 
+test('peer bug 3 (litellm PR#40002): long prompts are held for at the price of their tier, however many come at once', async () => {
+  // Above 272,000 input tokens this model costs more. A text may have as many tokens as bytes, so that many may be in it.
+  const long = chat('tokens=64', {
+    model: 'gpt-5.4',
+    max_tokens: 64,
+    messages: [{ role: 'user', content: 'word '.repeat(60_000) }],
+  })
+  const probing = await mesh.account({ creditUsd: '100.00' })
+  const probe = await send(mesh, probing.key, long)
+  assert.equal(probe.status, 200, probe.text)
+  const { heldUsd } = (await eventOf(mesh, probing.key, requestIdOf(probe))).cost
+  const [tier] = endpointOf('mesh/gpt-5.4', 'openai').prices.tiers
+  const listNano = roundUpToNano(300_000n * (tier?.rates.input ?? 0n))
+  assert.ok(listNano > 0n && nano(heldUsd) >= listNano, `${heldUsd} was held`)
+
+  const account = await mesh.account({ creditUsd: formatUsd(3n * nano(heldUsd)) })
+  const calls = Array.from({ length: 5 }, () =>
+    send(mesh, account.key, { ...long, metadata: { mesh_simulate: 'tokens=64,hold' } }),
+  )
+  await until('three are held', () => mesh.simulator.stats().held === 3).finally(() =>
+    mesh.simulator.release(),
+  )
+  const statuses = (await Promise.all(calls)).map(({ status }) => status).sort()
+  assert.deepEqual(statuses, [200, 200, 200, 402, 402])
+})
+
 test('50 calls at once without max_tokens all run on 5 dollars', async () => {
   for (const model of ['mesh/claude-sonnet-4.5', 'gpt-5-mini']) {
     const account = await mesh.account({ creditUsd: '5.00' })
@@ -224,6 +251,15 @@ test('50 calls at once without max_tokens all run on 5 dollars', async () => {
     for (const { status, text } of await settled) assert.equal(status, 200, text)
   }
 })
+
+function endpointOf(modelId: string, provider: string) {
+  const { models } = loadCatalog()
+  const endpoint = models
+    .find(({ id }) => id === modelId)
+    ?.endpoints.find((candidate) => candidate.provider === provider)
+  assert.ok(endpoint)
+  return endpoint
+}
 
 function sum(amounts: readonly bigint[]): bigint {
   return amounts.reduce((total, amount) => total + amount, 0n)
