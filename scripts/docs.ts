@@ -7,8 +7,12 @@ import { join } from 'node:path'
 import { loadCatalog } from '@mesh/catalog/load.ts'
 import { formatPricePerMillion, formatUsd } from '@mesh/catalog/money.ts'
 import { protocolFor } from '@mesh/engine/protocols/registry.ts'
+import { USAGE_FLAGS } from '@mesh/engine/stream-event.ts'
 import { z } from 'zod'
 import { ERRORS } from '../apps/router/src/errors.ts'
+import { LABELS } from '../apps/router/src/metrics/labels.ts'
+import { METRIC_NAMES, specOf } from '../apps/router/src/metrics/metric-table.ts'
+import { SERIES_MAX } from '../apps/router/src/metrics/series-bound.ts'
 import { policySchema } from '../apps/router/src/policy.ts'
 import { BILLING_REASONS } from '../apps/router/src/records/billing-reason.ts'
 import { baseUrlVariable, VARIABLES } from '../apps/router/src/settings.ts'
@@ -21,6 +25,7 @@ const pages: Readonly<Record<string, () => string>> = {
   'docs/billing-reasons.md': billingReasonsPage,
   'docs/settings.md': settingsPage,
   'docs/models.md': modelsPage,
+  'docs/metrics.md': metricsPage,
 }
 
 function errorsPage(): string {
@@ -46,6 +51,12 @@ function billingReasonsPage(): string {
     'Billing reasons',
     'Every event and every receipt says why its call cost what it cost.',
     table(['billingReason', 'meaning'], rows),
+    '## Usage flags',
+    "An event's `usageFlags` say what was wrong with its provider's numbers. What is charged then: docs/decisions/0010-what-of-a-report-is-believed.md.",
+    table(
+      ['usageFlags', 'meaning'],
+      Object.entries(USAGE_FLAGS).map(([flag, meaning]) => [`\`${flag}\``, meaning]),
+    ),
   )
 }
 
@@ -103,6 +114,31 @@ function modelsPage(): string {
     `${catalog.models.length} models at ${catalog.providers.length} providers, ${rows.length} endpoints. Prices are the providers' list prices in USD per million tokens;
 the mark-up is added by policy. Sources stand beside each price in \`packages/catalog/data\`. Catalogue version \`${catalog.version}\`.`,
     table(['model', 'provider', 'context', 'most output', 'input', 'output', 'available'], rows),
+  )
+}
+
+function metricsPage(): string {
+  const metrics = METRIC_NAMES.map((name) => {
+    const { type, labels, help, buckets } = specOf(name)
+    const shown = buckets ? `${type} (up to ${buckets.join(', ')})` : type
+    return [`\`${name}\``, shown, labels.map((label) => `\`${label}\``).join(', '), help]
+  })
+  return page(
+    'Metrics',
+    `\`GET /metrics\` answers in the text format of Prometheus, and in OpenMetrics where \`Accept\` likes that better. It wants an operator
+key (\`Authorization: Bearer …\`), or \`MESH_ADMIN_PORT\`; see [running](running.md#watching). With several workers, a scrape of any of them shows the whole machine.
+
+No metric has an id of an account, key or call in it, or anything that a caller wrote: every label has a closed set of values, and what is not in it
+is shown as \`other\`. So there are never more than ${SERIES_MAX} series, and far fewer in use: a series begins with its first value.
+
+Calls are counted when their settlement is in the books, so \`mesh_calls_total\` and the amounts say what the ledger says of this process's calls. Amounts are
+floats for graphs; bills are made from the ledger alone.`,
+    table(['metric', 'type', 'labels', 'meaning'], metrics),
+    '## Labels',
+    table(
+      ['label', 'values'],
+      Object.entries(LABELS).map(([label, meaning]) => [`\`${label}\``, meaning]),
+    ),
   )
 }
 

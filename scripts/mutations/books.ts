@@ -2,7 +2,7 @@ import type { Mutation } from './mutation.ts'
 
 const HOLDS = 'apps/router/src/storage/migrations/0002-books.sql'
 const SETTLEMENTS = 'apps/router/src/storage/migrations/0003-settlements.sql'
-const DEAD_ROUTERS = 'apps/router/src/storage/migrations/0004-dead-routers.sql'
+const BUSY_BOOKS = 'apps/router/src/storage/migrations/0005-busy-books.sql'
 const TABLES = 'apps/router/src/storage/migrations/0001-tables.sql'
 
 /** What the database itself promises of holds, settlements and grants. */
@@ -62,7 +62,7 @@ export const BOOKS_MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: 'A key that expired holds nothing',
-    file: HOLDS,
+    file: BUSY_BOOKS,
     from: 'coalesce(l.expires_at <= moment, false)',
     to: 'false',
     test: 'apps/router/test/books-stale.test.ts',
@@ -120,7 +120,7 @@ export const BOOKS_MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: 'What a made key spends counts against its maker',
-    file: HOLDS,
+    file: BUSY_BOOKS,
     from: `(r.lineage_id, 'key'), (r.parent_lineage_id, 'key')
     ) s (subject_id, scope)`,
     to: `(r.lineage_id, 'key')
@@ -209,29 +209,22 @@ export const BOOKS_MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: 'A crashed call is not charged',
-    file: DEAD_ROUTERS,
+    file: BUSY_BOOKS,
     from: `'total_nano', 0, 'upstream_nano', 0, 'tokens', 0,`,
     to: `'total_nano', h.held_nano, 'upstream_nano', 0, 'tokens', 0,`,
     test: 'apps/router/test/books-settlement.test.ts',
   },
   {
     breaks: 'A hold that was renewed while its reaper waited stays',
-    file: DEAD_ROUTERS,
-    from: `      where h.call_id = any (dead)
-        and case whose
-          when 'expired' then h.expires_at <= mesh_now()
-          when 'of_router' then h.router_id = router
-          when 'of_other_routers' then h.router_id <> router
-        end
-      order by h.call_id for update`,
-    to: `      where h.call_id = any (dead)
-      order by h.call_id for update`,
+    file: BUSY_BOOKS,
+    from: 'where h.call_id = any (dead) and is_dead(h, whose, router, moment)',
+    to: 'where h.call_id = any (dead)',
     test: 'apps/router/test/books-settlement.test.ts',
     named: 'renewed while its reaper waited',
   },
   {
     breaks: 'Nothing is reaped right after the database came back',
-    file: DEAD_ROUTERS,
+    file: BUSY_BOOKS,
     from: `if whose = 'expired' and mesh_now() < database_started_at() + grace then`,
     to: 'if false then',
     test: 'apps/router/test/books-settlement.test.ts',

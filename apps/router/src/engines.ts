@@ -51,6 +51,11 @@ function sameInBothWorlds({ calls, holds }: Policy, transport: Transport): Omit<
       connectTimeoutMs: calls.connectTimeoutMs,
       firstByteTimeoutMs: calls.firstByteTimeoutMs,
       idleTimeoutMs: calls.idleTimeoutMs,
+      outputTimeoutMs: calls.outputTimeoutMs,
+      answer: {
+        eventCharactersMax: calls.upstreamEventCharactersMax,
+        documentBytesMax: calls.upstreamDocumentBytesMax,
+      },
       deadlineMs: calls.deadlineMs,
       drainMs: calls.drainMs,
       outputSliceTokens: holds.outputSliceTokens,

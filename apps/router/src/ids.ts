@@ -66,6 +66,15 @@ export function firstIdAt<Prefix extends IdPrefix>(prefix: Prefix, timeMs: numbe
   return `${prefix}_${encodeTime(timeMs)}${'0'.repeat(16)}`
 }
 
+/** When an id was made, in milliseconds since the epoch. */
+export function idTimeMs(id: string): number {
+  const from = id.indexOf('_') + 1
+  return [...id.slice(from, from + TIME_CHARACTERS)].reduce(
+    (timeMs, character) => timeMs * 32 + ALPHABET.indexOf(character),
+    0,
+  )
+}
+
 function encodeTime(timeMs: number): string {
   let rest = timeMs
   let text = ''

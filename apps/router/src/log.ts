@@ -38,9 +38,26 @@ export interface Log {
   debug(message: string, fields?: LogFields): void
 }
 
+/** Lines that wait for a disk that is full, in bytes: beyond it the newest are dropped. */
+const UNWRITTEN_BYTES_MAX = 1_048_576
+
 /** A log of JSON lines on stderr. Messages are literals: the static gate forbids anything else. */
 export function createLog(level: LogLevel): Log {
-  return over(pino({ level, base: null }, pino.destination({ dest: 2, sync: true })))
+  const destination = pino.destination({ dest: 2, sync: true, maxLength: UNWRITTEN_BYTES_MAX })
+  // What cannot be written now, because a disk is full, is written later or dropped; without a listener of its own
+  // the failure would end the process.
+  destination.on('error', () => undefined)
+  return over(pino({ level, base: null }, destination))
+}
+
+/** The same log, with lines that say which of several routers wrote them. */
+export function ofRouter(lines: Log, routerId: string): Log {
+  return {
+    error: (message, fields) => lines.error(message, { routerId, ...fields }),
+    warn: (message, fields) => lines.warn(message, { routerId, ...fields }),
+    info: (message, fields) => lines.info(message, { routerId, ...fields }),
+    debug: (message, fields) => lines.debug(message, { routerId, ...fields }),
+  }
 }
 
 function over(logger: Logger): Log {

@@ -27,20 +27,28 @@ ${VARIABLES.map(({ name, meaning, ...rest }) => {
 `
 
 async function main(): Promise<void> {
+  // A disk that is full, or a terminal that is gone, must not end what calls depend on.
+  for (const output of [process.stdout, process.stderr]) output.on('error', () => undefined)
   const quiet = readArguments()
   if (quiet === undefined) {
     process.stdout.write(HELP)
     return
   }
   const settings = readSettings(process.env, PROJECT_FOLDER, loadCatalog())
-  const log = createLog(settings.logLevel ?? (process.stderr.isTTY ? 'warn' : 'info'))
+  const logLevel = settings.logLevel ?? (process.stderr.isTTY ? 'warn' : 'info')
+  const log = createLog(logLevel)
   const say = (text: string): void => {
     if (!quiet) process.stdout.write(`${text}\n`)
   }
   const tell = (text: string): void => void process.stderr.write(`${text}\n`)
   for (const warning of settings.warnings) tell(`Warning: ${warning}`)
   say('Starting MESH …')
-  const starting = startRouter({ settings, log, seams: systemSeams, notice: tell })
+  const starting = startRouter({
+    settings: { ...settings, logLevel },
+    log,
+    seams: systemSeams,
+    notice: tell,
+  })
   stopOnSignals(starting, say)
   const router = await starting
   process.stdout.write(quiet ? `${jsonLine(router)}\n` : words(router))
@@ -59,17 +67,19 @@ function readArguments(): boolean | undefined {
   }
 }
 
-function jsonLine({ url, adminKeyFile, firstAccount }: Router): string {
+function jsonLine({ url, adminUrl, adminKeyFile, firstAccount }: Router): string {
   return JSON.stringify({
     url,
+    ...(adminUrl === undefined ? {} : { adminUrl }),
     adminKeyFile,
     ...(firstAccount ? { testKey: firstAccount.testKey.reveal() } : {}),
   })
 }
 
-function words({ url, adminKeyFile, firstAccount }: Router): string {
+function words({ url, adminUrl, adminKeyFile, firstAccount }: Router): string {
   const lines = [
     `MESH is at ${url}`,
+    ...(adminUrl === undefined ? [] : [`Operators have a port of their own at ${adminUrl}`]),
     adminKeyFile === null
       ? 'The admin key is the one in MESH_ADMIN_KEY'
       : `The admin key is in ${adminKeyFile}`,

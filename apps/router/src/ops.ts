@@ -1,125 +1,96 @@
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { loadCatalog } from '@mesh/catalog/load.ts'
-import { verifyLedger } from './ledger/verify.ts'
+import { MeshError } from './errors.ts'
 import { describeError } from './log.ts'
-import { verifyReceipt } from './records/verify-receipt.ts'
-import { readSettings } from './settings.ts'
-import { openDatabase } from './storage/database.ts'
-import { startEmbeddedPostgres } from './storage/embedded-postgres.ts'
-import { externalDatabaseError } from './storage/external-database.ts'
-import { migrate } from './storage/migrate.ts'
+import { backup } from './ops/backup.ts'
+import { type Command, type OpsContext, UsageError } from './ops/command.ts'
+import { exportCommand } from './ops/export.ts'
+import { importCommand } from './ops/import.ts'
+import { ledgerVerify } from './ops/ledger-verify.ts'
+import { receiptVerify } from './ops/receipt-verify.ts'
+import { readSettings, type Settings } from './settings.ts'
 import { StartupError } from './storage/startup-error.ts'
+import { storageError } from './storage/storage-error.ts'
 
 const PROJECT_FOLDER = resolve(import.meta.dirname, '../../..')
 
+const COMMANDS: readonly Command[] = [ledgerVerify, receiptVerify, exportCommand, importCommand, backup]
+
 const HELP = `Usage: npm run ops -- <command>
 
-  ledger verify                      replays the books; exit code 1 and a sentence for every difference
-  receipt verify FILE --keys FILE    checks a receipt (JWS) against published keys, offline
-  --help                             show this
+${COMMANDS.map(({ help }) => help.replace(/^/gm, '  ')).join('\n\n')}
+
+  --help
+    Shows this.
 
 The database is the router's own, by the same settings; a running router is not disturbed.
+Exit codes: 0 done and in order, 1 not in order or not to be done, 2 wrong words.
+
+Examples:
+  npm run ops -- backup /backups/mesh --keep 14 --json     every night, from cron
+  npm run ops -- export move.mesh --final                  the books go elsewhere: stop the routers first
+  DATABASE_URL=… npm run ops -- import move.mesh           there
+  npm run ops -- import mesh-books-….mesh --revocations saved/revocations     after a loss
 `
 
-/** Resolves to the exit code: 0 in order, 1 a difference or an invalid receipt, 2 wrong words. */
-async function main(): Promise<number> {
-  const { positionals, values } = readArguments()
-  if (values.help || positionals.length === 0) {
+/** Resolves to the exit code. */
+async function main(words: readonly string[], signal: AbortSignal): Promise<number> {
+  if (words.length === 0 || words.some((word) => word === '--help' || word === '-h')) {
     process.stdout.write(HELP)
-    return values.help ? 0 : 2
+    return words.length === 0 ? 2 : 0
   }
-  switch (positionals.slice(0, 2).join(' ')) {
-    case 'ledger verify':
-      return await verifyBooks()
-    case 'receipt verify':
-      return await verifyReceiptFile(positionals[2], values.keys)
-    default:
-      throw new StartupError('There is no such command. See: npm run ops -- --help')
-  }
+  const command = COMMANDS.find((known) => known.words.every((word, place) => words[place] === word))
+  if (command === undefined) throw new UsageError('There is no such command. See: npm run ops -- --help')
+  const { positionals, values } = readArguments(command, words.slice(command.words.length))
+  return await command.run(contextOf(signal), positionals, values)
 }
 
-function readArguments() {
-  try {
-    return parseArgs({
-      allowPositionals: true,
-      options: { help: { type: 'boolean', short: 'h' }, keys: { type: 'string' } },
-    })
-  } catch {
-    throw new StartupError('There is no such option. See: npm run ops -- --help')
-  }
-}
-
-async function verifyBooks(): Promise<number> {
-  const settings = readSettings(process.env, PROJECT_FOLDER, loadCatalog())
-  const embedded = settings.databaseUrl
-    ? undefined
-    : await startEmbeddedPostgres({
-        home: settings.home,
-        binFolder: settings.postgresBin,
-        whenBusy: 'attach',
-        notice: (text) => process.stderr.write(`${text}\n`),
-      })
-  const connection = embedded?.connection ?? { url: settings.databaseUrl?.reveal() ?? '' }
-  const database = openDatabase(connection, {
-    poolSize: 2,
-    applicationName: 'mesh ops',
-    statementTimeoutMs: 0,
-  })
-  try {
-    await migrate(database.pool).catch((error: unknown) => {
-      throw embedded ? error : externalDatabaseError(error)
-    })
-    let differences = 0
-    for await (const { check, sentence } of verifyLedger(database)) {
-      differences++
-      process.stdout.write(`${check}: ${sentence}\n`)
+function readArguments({ options, operands: [least, most] }: Command, args: string[]) {
+  const read = () => {
+    try {
+      return parseArgs({ args, options, allowPositionals: true })
+    } catch {
+      throw new UsageError('There is no such option here. See: npm run ops -- --help')
     }
-    process.stdout.write(differences === 0 ? 'The books are in order.\n' : `${differences} differences.\n`)
-    return differences === 0 ? 0 : 1
-  } finally {
-    await database.close()
-    await embedded?.stop()
+  }
+  const { positionals, values } = read()
+  if (positionals.length >= least && positionals.length <= most) return { positionals, values }
+  throw new UsageError('That is too much or too little. See: npm run ops -- --help')
+}
+
+function contextOf(signal: AbortSignal): OpsContext {
+  let settings: Settings | undefined
+  return {
+    settings: () => {
+      settings ??= readSettings(process.env, PROJECT_FOLDER, loadCatalog())
+      return settings
+    },
+    mesh: JSON.parse(readFileSync(resolve(PROJECT_FOLDER, 'package.json'), 'utf8')).version,
+    pathOf: (file) => resolve(process.env.INIT_CWD ?? '.', file),
+    say: (text) => void process.stdout.write(`${text}\n`),
+    tell: (text) => void process.stderr.write(`${text}\n`),
+    signal,
   }
 }
 
-async function verifyReceiptFile(file: string | undefined, keysFile: string | undefined): Promise<number> {
-  if (file === undefined || keysFile === undefined) {
-    throw new StartupError('Name the receipt and the keys: npm run ops -- receipt verify FILE --keys FILE')
-  }
-  const verdict = verifyReceipt(await read(file), parseJson(await read(keysFile)))
-  if (!verdict.valid) {
-    process.stdout.write(`NOT VALID: ${verdict.reason}\n`)
-    return 1
-  }
-  process.stdout.write(`valid\n${JSON.stringify(verdict.claims, null, 2)}\n`)
-  return 0
+function isSentence(error: unknown): error is Error {
+  return error instanceof StartupError || error instanceof MeshError
 }
 
-async function read(file: string): Promise<string> {
-  try {
-    return await readFile(resolve(process.env.INIT_CWD ?? '.', file), 'utf8')
-  } catch {
-    throw new StartupError(`The file ${file} cannot be read.`)
-  }
-}
+const interruption = new AbortController()
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => interruption.abort())
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    throw new StartupError('The key file is not JSON. Get it from /.well-known/mesh-receipt-keys.json')
-  }
-}
-
-main().then(
+main(process.argv.slice(2), interruption.signal).then(
   (code) => {
     process.exitCode = code
   },
-  (error: unknown) => {
-    if (error instanceof StartupError) process.stderr.write(`${error.message}\n`)
+  (thrown: unknown) => {
+    const error = storageError(thrown)
+    if (interruption.signal.aborted) process.stderr.write('Interrupted: nothing was written.\n')
+    else if (isSentence(error)) process.stderr.write(`${error.message}\n`)
     else process.stderr.write(`The command failed: ${JSON.stringify(describeError(error))}\n`)
-    process.exitCode = 2
+    process.exitCode = error instanceof UsageError ? 2 : 1
   },
 )

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { formatUsd, parseUsd } from '@mesh/catalog/money.ts'
+import { DEFAULT_ANSWER_BOUNDS } from '@mesh/engine/protocol.ts'
+import { RESPONSE_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX } from '@mesh/engine/transport.ts'
 import { z } from 'zod'
 import { USD_NANO_MAX } from './accounts/limit-schema.ts'
 import { StartupError } from './storage/startup-error.ts'
@@ -66,11 +68,28 @@ export const policySchema = z.strictObject({
       firstByteTimeoutMs: milliseconds
         .default(120_000)
         .describe(
-          'How long a provider may take to begin a streamed answer; a whole one may take half of what is left to the deadline.',
+          'How long a provider may take to begin a streamed answer; a whole one may take half of what is left to the deadline, to its last byte.',
         ),
       idleTimeoutMs: milliseconds
         .default(60_000)
         .describe('How long a provider may be silent within an answer.'),
+      outputTimeoutMs: milliseconds
+        .default(450_000)
+        .describe(
+          'How long a provider may stream bytes that carry no output (pings, empty deltas) before its first output and after each.',
+        ),
+      upstreamHeaderBytesMax: tokens
+        .default(RESPONSE_HEADER_BYTES_MAX)
+        .describe("The largest head of a provider's answer."),
+      upstreamEventCharactersMax: tokens
+        .default(DEFAULT_ANSWER_BOUNDS.eventCharactersMax)
+        .describe("The longest event of a provider's stream."),
+      upstreamDocumentBytesMax: tokens
+        .default(DEFAULT_ANSWER_BOUNDS.documentBytesMax)
+        .describe("The largest provider's answer in one piece."),
+      upstreamAnswerBytesMax: tokens
+        .default(RESPONSE_BYTES_MAX)
+        .describe("The largest provider's answer of either kind, with everything around its text."),
       deadlineMs: milliseconds.default(900_000).describe('How long a call may take with all its attempts.'),
       drainMs: milliseconds
         .default(30_000)
@@ -79,15 +98,46 @@ export const policySchema = z.strictObject({
         ),
       readerStallMs: milliseconds
         .default(60_000)
-        .describe('How long a caller may take no byte of its answer.'),
+        .describe('Over which time it is measured what a caller takes of an answer that waits for it.'),
+      readerBytesPerSecondMin: z
+        .number()
+        .int()
+        .min(1)
+        .default(64)
+        .describe('What a caller must take of an answer that waits for it; a slower one is cut off.'),
       settleWaitMs: milliseconds
         .default(5_000)
         .describe('How long the end of an answer waits for its charge.'),
       concurrencyMax: tokens.default(20_000).describe('Calls that one router runs at once.'),
+      accountSharePercent: z
+        .number()
+        .int()
+        .min(1)
+        .max(100)
+        .default(25)
+        .describe('How much of calls.concurrencyMax one account may use in one world.'),
     })
     .refine((calls) => calls.bodyBytesAtOnceMax >= calls.bodyBytesMax, {
       path: ['bodyBytesAtOnceMax'],
       message: 'must be at least calls.bodyBytesMax',
+    })
+    .prefault({}),
+  http: z
+    .strictObject({
+      connectionsMax: tokens
+        .default(20_000)
+        .describe(
+          'Connections that one router has open at once. One more closes the one that is idle longest.',
+        ),
+      headersTimeoutMs: milliseconds
+        .max(60_000)
+        .default(10_000)
+        .describe('How long the headers of a request may take, from the opening of a new connection.'),
+      keepAliveTimeoutMs: milliseconds
+        .default(75_000)
+        .describe(
+          'How long a connection is kept for its next request. Proxies in front should close theirs earlier.',
+        ),
     })
     .prefault({}),
   testWorld: z

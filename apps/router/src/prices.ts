@@ -4,18 +4,15 @@ import { createPriceList, type PriceList, serializePriceList } from '@mesh/catal
 import type { Policy } from './policy.ts'
 import type { Database } from './storage/database.ts'
 
-/**
- * Materialises the price list of this catalogue and this mark-up, and keeps it, so that any bill can be computed
- * again years later. The same prices always have the same id.
- */
-export async function publishPriceList(
-  database: Database,
-  catalog: Catalog,
-  policy: Policy,
-): Promise<PriceList> {
-  const list = createPriceList(catalog, policy.pricing, (text) =>
+/** Materialises the price list of this catalogue and this mark-up. The same prices always have the same id. */
+export function priceListOf(catalog: Catalog, policy: Policy): PriceList {
+  return createPriceList(catalog, policy.pricing, (text) =>
     createHash('sha256').update(text).digest('hex').slice(0, 32),
   )
+}
+
+/** Keeps a price list, so that any bill can be computed again years later. */
+export async function publishPriceList(database: Database, list: PriceList): Promise<void> {
   await database.query
     .insertInto('price_lists')
     .values({
@@ -26,5 +23,4 @@ export async function publishPriceList(
     })
     .onConflict((conflict) => conflict.column('id').doNothing())
     .execute()
-  return list
 }

@@ -5,6 +5,7 @@ import { editDistance } from '@mesh/catalog/edit-distance.ts'
 import { LOG_LEVELS, type LogLevel } from './log.ts'
 import { type Policy, readPolicy } from './policy.ts'
 import { Sensitive } from './sensitive.ts'
+import { WORKERS_MAX } from './storage/connections.ts'
 import { requireDatabaseUrl } from './storage/external-database.ts'
 import { StartupError } from './storage/startup-error.ts'
 
@@ -19,6 +20,11 @@ export interface Settings {
   readonly adminKey?: Sensitive<string>
   /** Absent: the address that the router listens on. */
   readonly publicUrl?: string
+  /** The operators' own port, with the address that it is on; without it they come to the same port as everybody. */
+  readonly adminPort?: number
+  readonly adminHost: string
+  /** Router processes on this machine, all on one port. */
+  readonly workers: number
   /** Absent: `info`, or `warn` where a person looks at the lines. */
   readonly logLevel?: LogLevel
   readonly policy: Policy
@@ -63,9 +69,24 @@ export const VARIABLES = [
     secret: true,
   },
   {
+    name: 'MESH_ADMIN_PORT',
+    meaning:
+      "A port for operators alone: their routes, and /metrics without a key. PORT then takes no operator's key. See docs/running.md.",
+  },
+  {
+    name: 'MESH_ADMIN_HOST',
+    meaning: 'The address that MESH_ADMIN_PORT is on. Whoever reaches it sees the metrics.',
+    default: '127.0.0.1',
+  },
+  {
     name: 'MESH_PUBLIC_URL',
     meaning: 'The origin by which people reach MESH.',
     default: 'http://localhost:PORT',
+  },
+  {
+    name: 'MESH_WORKERS',
+    meaning: `Router processes on this machine, on one port; ${WORKERS_MAX} at most. See docs/running.md.`,
+    default: '1',
   },
   { name: 'MESH_SETTINGS', meaning: "A JSON file with the operator's policy; see docs/settings.md." },
   { name: 'HTTPS_PROXY', meaning: 'A proxy through which live providers are reached.' },
@@ -86,7 +107,8 @@ type Environment = Readonly<Record<string, string | undefined>>
 export function readSettings(environment: Environment, projectFolder: string, catalog: Catalog): Settings {
   const warnings: string[] = []
   const read = (name: string): string | undefined => readVariable(environment, name)
-  const port = readPort(read('PORT'))
+  const port = readPort(read('PORT') ?? '8787', 'PORT')
+  const adminPort = read('MESH_ADMIN_PORT')
   const home = resolve(projectFolder, read('MESH_HOME') ?? '.mesh')
   const databaseUrl = read('DATABASE_URL')
   if (databaseUrl !== undefined) requireDatabaseUrl(databaseUrl)
@@ -107,12 +129,15 @@ export function readSettings(environment: Environment, projectFolder: string, ca
   return {
     port,
     host: read('HOST') ?? '127.0.0.1',
+    ...(adminPort === undefined ? {} : { adminPort: readPort(adminPort, 'MESH_ADMIN_PORT') }),
+    adminHost: read('MESH_ADMIN_HOST') ?? '127.0.0.1',
     home,
     ...(databaseUrl === undefined ? {} : { databaseUrl: new Sensitive(databaseUrl) }),
     ...(postgresBin === undefined ? {} : { postgresBin }),
     ...(signingKeyFile === undefined ? {} : { signingKeyFile: resolve(projectFolder, signingKeyFile) }),
     ...(adminKey === undefined ? {} : { adminKey: new Sensitive(adminKey) }),
     ...(publicUrl === undefined ? {} : { publicUrl }),
+    workers: readWorkers(read('MESH_WORKERS')),
     ...(httpsProxy === undefined
       ? {}
       : { proxy: { httpsProxy, noProxy: read('NO_PROXY') ?? read('no_proxy') ?? '' } }),
@@ -146,10 +171,18 @@ function readVariable(environment: Environment, name: string): string | undefine
   }
 }
 
-function readPort(text: string | undefined): number {
-  const port = Number(text ?? '8787')
+function readPort(text: string, name: string): number {
+  const port = Number(text)
   if (Number.isInteger(port) && port >= 0 && port <= 65_535) return port
-  throw new StartupError('PORT must be a whole number from 0 to 65535.')
+  throw new StartupError(`${name} must be a whole number from 0 to 65535.`)
+}
+
+function readWorkers(text: string | undefined): number {
+  const workers = Number(text ?? '1')
+  if (Number.isInteger(workers) && workers >= 1 && workers <= WORKERS_MAX) return workers
+  throw new StartupError(
+    `MESH_WORKERS must be a whole number from 1 to ${WORKERS_MAX}: for more, start MESH on several machines with one DATABASE_URL.`,
+  )
 }
 
 function readLogLevel(text: string | undefined): { readonly logLevel?: LogLevel } {

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { siblingId } from '../src/ids.ts'
+import { newId, siblingId } from '../src/ids.ts'
 import type { Settled } from '../src/ledger/books.ts'
+import { releaseHolds, releaseHoldsOfDead } from '../src/ledger/dead-routers.ts'
 import { createIdempotencyClaims } from '../src/ledger/idempotency.ts'
 import { verifyBooks } from '../src/ledger/verify-books.ts'
-import type { Database } from '../src/storage/database.ts'
+import { systemSeams } from '../src/seams.ts'
+import { applicationName, type Database, openDatabase } from '../src/storage/database.ts'
 import {
   bookOf,
   granted,
@@ -16,6 +18,7 @@ import {
   settlementOf,
   someoneWaits,
 } from './support/books-fixture.ts'
+import { createTestDatabase } from './support/test-database.ts'
 import { until } from './support/until.ts'
 
 test('a settlement posts one transaction, its event and its receipt, and ends its hold', async (t) => {
@@ -118,8 +121,8 @@ test('a settlement whose hold was reaped posts in full, beside the event of the 
     .updateTable('holds')
     .set({ expires_at: new Date(0) })
     .execute()
-  assert.equal(await books.reap('expired'), 1)
-  assert.equal(await books.reap('expired'), 0)
+  assert.equal(await books.reap(), 1)
+  assert.equal(await books.reap(), 0)
   assert.deepEqual(await bookOf(database, payer), { balanceNano: 10_000n, heldNano: 0n })
   assert.deepEqual(await sums(database), { absorbed: -800n, 'payable:test-provider': 800n })
   await assertSound(database)
@@ -148,7 +151,7 @@ test('reapers on several routers release a hold once', async (t) => {
     .updateTable('holds')
     .set({ expires_at: new Date(0) })
     .execute()
-  await Promise.all(routers.map((router) => router.reap('expired')))
+  await Promise.all(routers.map((router) => router.reap()))
   assert.deepEqual(await heldCalls(database), [])
   assert.deepEqual(await sums(database), { absorbed: -240_000n, 'payable:test-provider': 240_000n })
   await assertSound(database)
@@ -160,11 +163,31 @@ test('the only router there can be releases all holds of those before it, and no
   assert.ok(before)
   const payer = await makeAccount(database)
   await before.hold(holdRequest(payer))
-  const now = await openRouter()
+  const routerId = newId('rtr', systemSeams)
+  const now = await openRouter({ routerId })
   const own = holdRequest(payer)
   await now.hold(own)
-  assert.equal(await now.reap('of_other_routers'), 1)
+  assert.equal(await releaseHolds(database, { whose: 'of_other_routers', routerId }), 1)
   assert.deepEqual(await heldCalls(database), [own.callId])
+})
+
+test('of a router that is known to be dead all holds are released, after what PostgreSQL still has of it in hand', async (t) => {
+  const testDatabase = await createTestDatabase()
+  const { database, openRouter } = await openBooksFixture(t, {}, testDatabase)
+  const payer = await makeAccount(database)
+  const routerId = newId('rtr', systemSeams)
+  const request = holdRequest(payer)
+  await (await openRouter({ routerId })).hold(request)
+  const sibling = holdRequest(payer)
+  await (await openRouter()).hold(sibling)
+  const options = { poolSize: 1, applicationName: applicationName(routerId), statementTimeoutMs: 0 }
+  const session = await openDatabase(testDatabase.connection, options).connect()
+  await session.query('begin')
+  await session.query('delete from holds where call_id = $1', [request.callId])
+  assert.equal(await releaseHoldsOfDead(database, routerId), 1)
+  await assert.rejects(session.query('commit'))
+  assert.deepEqual(await heldCalls(database), [sibling.callId])
+  await assertSound(database)
 })
 
 test('nothing is reaped within the grace after the start of the database, nor what was renewed', async (t) => {
@@ -180,14 +203,14 @@ test('nothing is reaped within the grace after the start of the database, nor wh
       .execute()
   await expire()
   const patient = await openRouter({ reapGraceMs: 24 * 3_600_000 })
-  assert.equal(await patient.reap('expired'), 0)
+  assert.equal(await patient.reap(), 0)
   await books.renew()
-  assert.equal(await books.reap('expired'), 0)
+  assert.equal(await books.reap(), 0)
   await expire()
-  assert.equal(await books.reap('expired'), 1)
+  assert.equal(await books.reap(), 1)
 })
 
-test('a hold that was renewed while its reaper waited for the books stays', async (t) => {
+test('a hold that was renewed while its reaper waited for it stays', async (t) => {
   const { database, routers } = await openBooksFixture(t)
   const [books] = routers
   assert.ok(books)
@@ -198,11 +221,13 @@ test('a hold that was renewed while its reaper waited for the books stays', asyn
     .updateTable('holds')
     .set({ expires_at: new Date(0) })
     .execute()
-  const lock = await lockBooks(database)
-  const reaped = books.reap('expired')
-  await until('the reaper waits for the books', () => someoneWaits(database))
-  await books.renew()
-  await lock.release()
+  const renewing = await database.connect()
+  await renewing.query('begin')
+  await renewing.query(`update holds set expires_at = now() + interval '1 hour'`)
+  const reaped = books.reap()
+  await until('the reaper waits for the hold', () => someoneWaits(database))
+  await renewing.query('commit')
+  await renewing.end()
   assert.equal(await reaped, 0)
   assert.deepEqual(await heldCalls(database), [request.callId])
 })

@@ -34,7 +34,7 @@ test('holds, extensions, settlements, renewals and reapers in a storm never dead
     routers.map(async (books) => {
       while (!ended) {
         await books.renew()
-        await books.reap('expired')
+        await books.reap()
       }
     }),
   )

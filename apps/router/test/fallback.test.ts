@@ -23,6 +23,7 @@ const EARLY_FAULTS = {
   server_error: 'uncertain/server_error',
   timeout: 'uncertain/first_byte_timeout',
   html: 'uncertain/wrong_content_type',
+  redirect: 'uncertain/server_error',
   // Anthropic's first event says that it is overloaded, OpenAI's that it failed.
   error_first: '',
 } as const
@@ -33,6 +34,8 @@ const LATE_FAULTS = {
   malformed: ['malformed', 'provider_error'],
   early_eof: ['stream_cut', 'provider_error'],
   error_mid: ['', 'provider_'],
+  oversized: ['oversized', 'provider_error'],
+  drip: ['idle_timeout', 'provider_timeout'],
 } as const
 
 const chain = z.array(
@@ -66,7 +69,12 @@ let client: OpenAI
 
 before(async () => {
   // Short, so that a provider that says nothing is left quickly; longer than what a busy machine needs to answer.
-  const calls = { firstByteTimeoutMs: 1_000, idleTimeoutMs: 1_000, deadlineMs: 10_000 }
+  const calls = {
+    firstByteTimeoutMs: 1_000,
+    idleTimeoutMs: 1_000,
+    outputTimeoutMs: 1_500,
+    deadlineMs: 10_000,
+  }
   router = await startTestRouter({ policy: { calls } })
   account = await router.account({ creditUsd: '500.00' })
   client = connect(account)

@@ -140,7 +140,6 @@ const ABSENT_ROUTES = [
   '/v1/providers/health',
   '/v1/providers/config',
   '/v1/prices',
-  '/metrics',
   '/openapi.json',
   '/docs',
   '/llms.txt',

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { globSync, readFileSync } from 'node:fs'
+import { existsSync, globSync, readFileSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { test } from 'node:test'
 import { stalePages } from '../../../scripts/docs.ts'
+import { MUTATIONS } from '../../../scripts/mutations/list.ts'
 
 const ROOT = resolve(import.meta.dirname, '../../..')
 
@@ -113,4 +114,18 @@ test('every dependency has its line in docs/dependencies.md', () => {
     (name) => !name.startsWith('@mesh/') && name !== 'openai-6' && !page.includes(name),
   )
   assert.deepEqual(missing, [])
+})
+
+test('every rule of the list of mutations can still be broken, and names a test that is there', () => {
+  const wrong = MUTATIONS.flatMap(({ breaks, file, from, to, test: testFile }) => {
+    const places = existsSync(join(ROOT, file))
+      ? readFileSync(join(ROOT, file), 'utf8').split(from).length - 1
+      : 0
+    return [
+      ...(places === 1 ? [] : [`${breaks}: its text occurs ${places} times in ${file}`]),
+      ...(from === to ? [`${breaks}: nothing is changed`] : []),
+      ...(existsSync(join(ROOT, testFile)) ? [] : [`${breaks}: there is no ${testFile}`]),
+    ]
+  })
+  assert.deepEqual(wrong, [])
 })

@@ -1,13 +1,10 @@
 import type { Json, JsonObject } from './ask.ts'
 import type { Failure } from './failure.ts'
-import type { Decoder } from './protocol.ts'
-import { SSE_EVENT_CHARACTERS_MAX, sseParser } from './sse.ts'
+import type { AnswerBounds, Decoder } from './protocol.ts'
+import { sseParser } from './sse.ts'
 import type { StreamEvent } from './stream-event.ts'
 import { errorMessage } from './upstream-failure.ts'
 import { objectOf, parseJson } from './wire-json.ts'
-
-/** The most bytes that an answer in one piece may have. */
-const ANSWER_BYTES_MAX = 32 * 1024 * 1024
 
 export type Emit = (event: StreamEvent) => void
 
@@ -63,7 +60,7 @@ function afterContent(failure: Failure): Failure {
  * document, the first field or comment of an event stream, or neither (a proxy's HTML page).
  * After `end` or `failure` nothing more comes out.
  */
-export function answerDecoder(reader: AnswerReader): Decoder {
+export function answerDecoder(reader: AnswerReader, bounds: AnswerBounds): Decoder {
   let mode: 'undecided' | 'stream' | 'document' | 'over' = 'undecided'
   let events: StreamEvent[] = []
   let connectionEnded = false
@@ -71,7 +68,7 @@ export function answerDecoder(reader: AnswerReader): Decoder {
   let contentSeen = false
   let chunks: Uint8Array[] = []
   let chunkBytes = 0
-  const parser = sseParser(SSE_EVENT_CHARACTERS_MAX)
+  const parser = sseParser(bounds.eventCharactersMax)
 
   const emit: Emit = (event) => {
     if (mode === 'over') return
@@ -123,7 +120,7 @@ export function answerDecoder(reader: AnswerReader): Decoder {
     if (mode === 'document') {
       chunkBytes += bytes.length
       chunks.push(bytes)
-      if (chunkBytes > ANSWER_BYTES_MAX) emit(brokenAnswer('oversized'))
+      if (chunkBytes > bounds.documentBytesMax) emit(brokenAnswer('oversized'))
     } else if (parser.push(bytes, takeMessage) === 'oversized') {
       emit(brokenAnswer('oversized'))
     }

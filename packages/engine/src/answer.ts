@@ -1,7 +1,7 @@
 import type { Ask } from './ask.ts'
 import type { Outlet } from './outlet.ts'
 import type { Candidate } from './plan.ts'
-import type { FinishReason, StreamEvent } from './stream-event.ts'
+import { type FinishReason, isOutput, type StreamEvent } from './stream-event.ts'
 
 /**
  * Renders an answer in the caller's shape. It is opened once a call, when it is certain whose answer it is, and hears
@@ -42,7 +42,7 @@ export class Answer {
     return this.#contentSent
   }
 
-  /** When the first output came, visible to the caller or not. */
+  /** When the first output was taken, visible to the caller or not. */
   get firstContentAtMs(): number | undefined {
     return this.#firstContentAtMs
   }
@@ -91,20 +91,5 @@ export class Answer {
 
   #isVisible(event: StreamEvent): boolean {
     return isOutput(event) && !(event.type === 'reasoning' && this.#input.ask.reasoning?.exclude)
-  }
-}
-
-function isOutput(event: StreamEvent): boolean {
-  switch (event.type) {
-    case 'text':
-    case 'refusal':
-    case 'reasoning':
-      return event.text !== ''
-    case 'tool-arguments':
-      return event.fragment !== ''
-    case 'tool-call':
-      return true
-    default:
-      return false
   }
 }

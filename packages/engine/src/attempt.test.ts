@@ -1,17 +1,25 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { EMPTY_BUCKETS } from '@mesh/catalog/token-buckets.ts'
 import { type FakeClock, fakeClock, settled } from '../test/support/fake-clock.ts'
 import {
   type ScriptedExchange,
   scriptedProtocol,
   scriptedTransport,
 } from '../test/support/scripted-upstream.ts'
-import { type AttemptEnd, UpstreamAttempt } from './attempt.ts'
+import { type AttemptEnd, type AttemptLimits, UpstreamAttempt } from './attempt.ts'
 import type { Failure } from './failure.ts'
+import { DEFAULT_ANSWER_BOUNDS } from './protocol.ts'
 import { CLASSIFIED_BYTES_MAX } from './refusal.ts'
 import type { StreamEvent } from './stream-event.ts'
 
-const LIMITS = { connectTimeoutMs: 100, firstByteTimeoutMs: 1_000, idleTimeoutMs: 500 }
+const LIMITS: AttemptLimits = {
+  connectTimeoutMs: 100,
+  firstByteTimeoutMs: 1_000,
+  idleTimeoutMs: 500,
+  outputTimeoutMs: 3_000,
+  answer: DEFAULT_ANSWER_BOUNDS,
+}
 const HELLO: StreamEvent = { type: 'text', choice: 0, text: 'hello' }
 const STOP: StreamEvent = { type: 'finish', choice: 0, reason: 'stop' }
 const END: StreamEvent = { type: 'end' }
@@ -154,6 +162,49 @@ test('a slow drip is no silence, but the deadline ends it', async () => {
   assert.equal(heard.end, undefined)
   await clock.advance(4)
   assert.deepEqual(heard.end, uncertain('deadline'))
+})
+
+const PING: StreamEvent = {
+  type: 'usage',
+  usage: { buckets: { ...EMPTY_BUCKETS, input: 1 }, flags: [] },
+}
+
+/** Bytes that carry no output, one after the other, until the attempt ends or the time is up. */
+async function drip({ exchange, heard, clock }: Started, drop: () => void, forMs: number): Promise<number> {
+  const startMs = clock.monotonic()
+  while (!heard.end && !exchange.isAborted && clock.monotonic() - startMs < forMs) {
+    drop()
+    await clock.advance(100)
+  }
+  return clock.monotonic() - startMs
+}
+
+test('bytes without output keep no attempt alive, before its first output or after', async () => {
+  const before = start()
+  before.exchange.accept()
+  assert.equal(await drip(before, () => before.exchange.say(PING), 5_000), 3_000)
+  assert.deepEqual(before.heard.end, uncertain('first_byte_timeout'))
+  const after = start()
+  after.exchange.accept()
+  await drip(after, () => after.exchange.say(PING), 2_900)
+  after.exchange.say(HELLO)
+  assert.equal(await drip(after, () => after.exchange.say(PING), 5_000), 3_000)
+  assert.deepEqual(after.heard.end, uncertain('idle_timeout'))
+  assert.equal(after.clock.timerCount, 0)
+})
+
+test('a refusal that drips is over when an answer would have been silent for too long', async () => {
+  const dripping = start()
+  dripping.exchange.sent().head(503).chunk(JSON.stringify(OVERLOADED))
+  assert.equal(await drip(dripping, () => dripping.exchange.chunk(' '), 5_000), 500)
+  assert.deepEqual(dripping.heard.end, failed(OVERLOADED))
+})
+
+test('a whole answer may take half of what is left, to its last byte', async () => {
+  const dripping = start({ stream: false, deadlineAtMs: 8_000 })
+  dripping.exchange.accept()
+  assert.equal(await drip(dripping, () => dripping.exchange.chunk(' '), 8_000), 4_000)
+  assert.deepEqual(dripping.heard.end, uncertain('first_byte_timeout'))
 })
 
 test('without a stream the head may take half of what is left', async () => {

@@ -1,8 +1,8 @@
 import type { Cancel, Clock } from './clock.ts'
 import type { Failure } from './failure.ts'
-import type { Decoder, Protocol, ResponseHeaders } from './protocol.ts'
+import type { AnswerBounds, Decoder, Protocol, ResponseHeaders } from './protocol.ts'
 import { Refusal } from './refusal.ts'
-import type { StreamEvent } from './stream-event.ts'
+import { isOutput, type StreamEvent } from './stream-event.ts'
 import type { Exchange, Receiver, Transport, UpstreamRequest } from './transport.ts'
 
 export interface AttemptLimits {
@@ -10,8 +10,14 @@ export interface AttemptLimits {
   readonly connectTimeoutMs: number
   /** From the request to the head of a streamed answer. */
   readonly firstByteTimeoutMs: number
-  /** Between two chunks of an answer, not counting the time in which we took none. */
+  /** Between two chunks of an answer, not counting the time in which we took none; and for all of a refusal's body. */
   readonly idleTimeoutMs: number
+  /**
+   * From the request to the first output of a streamed answer, and between two outputs, however many bytes come that
+   * carry none: pings, comments, empty deltas. Time in which we took nothing does not count.
+   */
+  readonly outputTimeoutMs: number
+  readonly answer: AnswerBounds
 }
 
 export interface AttemptInput {
@@ -41,7 +47,7 @@ export type Step =
 const UNTAKEN_BYTES_MAX = 64 * 1024
 /** After the terminal event the connection has this long to end by itself, so that it can be used again. */
 const LINGER_MS = 1_000
-/** Without a stream the head comes with the whole answer: it may take half of what is left, so that others may try. */
+/** A whole answer, from its first byte to its last, may take half of what is left, so that others may try. */
 const UNSTREAMED_SHARE_OF_DEADLINE = 0.5
 
 /**
@@ -67,11 +73,15 @@ export class UpstreamAttempt implements Receiver {
   /** The time-out that runs now, and since when. */
   #timeout: Timeout
   #quietSinceMs: number
+  /** How long it may go on without output, and since when it does: from the moment that the request was sent. */
+  #outputTimeoutMs = Number.POSITIVE_INFINITY
+  #noOutputSinceMs = 0
+  #heardOutput = false
   #cancelTimer: Cancel = () => {}
 
   constructor(input: AttemptInput) {
     this.#input = input
-    this.#decoder = input.protocol.decoder(input.stream)
+    this.#decoder = input.protocol.decoder(input.limits.answer)
     this.#quietSinceMs = input.clock.monotonic()
     this.#timeout = {
       afterMs: input.limits.connectTimeoutMs,
@@ -124,9 +134,12 @@ export class UpstreamAttempt implements Receiver {
   onSent(): void {
     this.#isSent = true
     const { stream, limits, clock, deadlineAtMs } = this.#input
-    const leftMs = deadlineAtMs - clock.monotonic()
+    const nowMs = clock.monotonic()
+    const shareMs = (deadlineAtMs - nowMs) * UNSTREAMED_SHARE_OF_DEADLINE
+    this.#outputTimeoutMs = stream ? limits.outputTimeoutMs : shareMs
+    this.#noOutputSinceMs = nowMs
     this.#expect({
-      afterMs: stream ? limits.firstByteTimeoutMs : leftMs * UNSTREAMED_SHARE_OF_DEADLINE,
+      afterMs: stream ? limits.firstByteTimeoutMs : shareMs,
       failure: { outcome: 'uncertain', reason: 'first_byte_timeout' },
     })
   }
@@ -148,12 +161,12 @@ export class UpstreamAttempt implements Receiver {
 
   onChunk(bytes: Uint8Array): void {
     if (this.#end) return
-    this.#quietSinceMs = this.#input.clock.monotonic()
     if (this.#refusal) {
       this.#refusal.push(bytes)
       if (this.#refusal.isFull) this.#fail(this.#refusal.classify())
       return
     }
+    this.#quietSinceMs = this.#input.clock.monotonic()
     this.#take(this.#decoder.push(bytes))
     if (this.#events.length > 0) this.#holdBack(bytes.length)
     this.#tell()
@@ -186,6 +199,10 @@ export class UpstreamAttempt implements Receiver {
       if (event.type === 'failure') this.#fail(event.failure)
       else if (event.type === 'end') this.#finish({ type: 'complete' })
       else this.#events.push(event)
+    }
+    if (events.some(isOutput)) {
+      this.#heardOutput = true
+      this.#noOutputSinceMs = this.#input.clock.monotonic()
     }
     this.#heardAnything ||= this.#events.length > 0
   }
@@ -248,6 +265,7 @@ export class UpstreamAttempt implements Receiver {
     if (!this.#isPaused) return
     this.#isPaused = false
     this.#quietSinceMs = this.#input.clock.monotonic()
+    this.#noOutputSinceMs = this.#quietSinceMs
     if (!this.#isOver) this.#exchange?.resume()
   }
 
@@ -263,11 +281,20 @@ export class UpstreamAttempt implements Receiver {
     if (this.#end) return
     const { clock, deadlineAtMs } = this.#input
     const nowMs = clock.monotonic()
-    const quietSinceMs = this.#isPaused ? nowMs : this.#quietSinceMs
-    const dueAtMs = quietSinceMs + this.#timeout.afterMs
-    if (nowMs >= deadlineAtMs) this.#fail(this.#refusal?.classify() ?? deadlineFailure(this.#isSent))
-    else if (nowMs >= dueAtMs) this.#fail(this.#refusal?.classify() ?? this.#timeout.failure)
-    else this.#cancelTimer = clock.schedule(Math.min(dueAtMs, deadlineAtMs) - nowMs, () => this.#watch())
+    const byteDueAtMs = (this.#isPaused ? nowMs : this.#quietSinceMs) + this.#timeout.afterMs
+    const outputDueAtMs = (this.#isPaused ? nowMs : this.#noOutputSinceMs) + this.#outputTimeoutMs
+    const dueAtMs = Math.min(byteDueAtMs, outputDueAtMs, deadlineAtMs)
+    if (nowMs < dueAtMs) {
+      this.#cancelTimer = clock.schedule(dueAtMs - nowMs, () => this.#watch())
+      return
+    }
+    this.#fail(this.#refusal?.classify() ?? this.#lateFailure(nowMs, byteDueAtMs))
+  }
+
+  #lateFailure(nowMs: number, byteDueAtMs: number): Failure {
+    if (nowMs >= this.#input.deadlineAtMs) return deadlineFailure(this.#isSent)
+    if (nowMs >= byteDueAtMs) return this.#timeout.failure
+    return { outcome: 'uncertain', reason: this.#heardOutput ? 'idle_timeout' : 'first_byte_timeout' }
   }
 }
 

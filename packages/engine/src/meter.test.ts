@@ -4,13 +4,16 @@ import type { ProtocolName } from '@mesh/catalog/catalog.ts'
 import { EMPTY_BUCKETS, inputTokens, outputTokens, type TokenBuckets } from '@mesh/catalog/token-buckets.ts'
 import fc from 'fast-check'
 import { exampleAsk, exampleCandidate, exampleEndpoint } from '../test/support/examples.ts'
-import { Meter, type MeterInput, mayThinkUnseen, usualInputTokens } from './meter.ts'
+import { estimateInput, usualInputTokens } from './input-estimate.ts'
+import { Meter, type MeterInput, mayThinkUnseen } from './meter.ts'
 import type { StreamEvent, UsageFlag } from './stream-event.ts'
+
+const SIZES = { textTokens: 5_000, textBytes: 0, messages: 0, images: 0, files: 0, audioSeconds: 0 }
 
 function meterOf(changes: Partial<MeterInput> = {}): Meter {
   return new Meter({
     candidate: exampleCandidate('acme'),
-    inputTokensUsual: 100,
+    input: { usual: 100, fewest: 0, surprising: Number.POSITIVE_INFINITY },
     choices: 1,
     thinksUnseen: false,
     startedAtMs: 0,
@@ -94,6 +97,63 @@ test('a later report replaces an earlier one, and its flags are passed on', () =
   assert.deepEqual(usage.flags, ['sum_mismatch'])
 })
 
+test('counts that shrink on the way are not believed: of each side the larger is kept', () => {
+  const said = [text('x'.repeat(400)), report({ input: 90, cacheRead: 10, output: 80 })]
+  assert.deepEqual(metered([...said, report({ input: 7, output: 90 })]), {
+    buckets: { ...EMPTY_BUCKETS, input: 90, cacheRead: 10, output: 90 },
+    source: 'reported',
+    flags: ['shrinking'],
+  })
+  const emptied = metered([...said, report({}, ['missing'])])
+  assert.deepEqual(emptied.buckets, { ...EMPTY_BUCKETS, input: 90, cacheRead: 10, output: 80 })
+  assert.deepEqual(emptied.flags, ['missing', 'shrinking'])
+})
+
+test('fewer tokens than text can have are not believed', () => {
+  const changes = { input: { usual: 100, fewest: 4, surprising: Number.POSITIVE_INFINITY } }
+  const said = text('x'.repeat(1_280))
+  assert.deepEqual(metered([said, report({ input: 3, output: 9 })], changes), {
+    buckets: { ...EMPTY_BUCKETS, input: 100, output: 320 },
+    source: 'estimated',
+    flags: ['below_estimate'],
+  })
+  assert.deepEqual(metered([said, report({ input: 4, output: 10 })], changes).source, 'reported')
+})
+
+test('a report that is possible and far from the estimate is charged, and pointed out', () => {
+  const said = text('x'.repeat(4_000))
+  const flagsOf = (input: number, output: number, changes: Partial<MeterInput> = {}) => {
+    const usage = metered([said, report({ input, output })], changes, 10_000)
+    assert.deepEqual(usage.buckets, { ...EMPTY_BUCKETS, input, output })
+    assert.equal(usage.source, 'reported')
+    return usage.flags
+  }
+  assert.deepEqual(flagsOf(100, 1_000), [])
+  assert.deepEqual(flagsOf(100, 3_000), ['surprising'])
+  assert.deepEqual(flagsOf(100, 300), ['surprising'])
+  assert.deepEqual(flagsOf(100, 3_000, { thinksUnseen: true }), [])
+  const estimate = estimateInput(exampleAsk(), { ...SIZES, textBytes: 400 }, 10_000)
+  assert.deepEqual(flagsOf(900, 1_000, { input: estimate }), [])
+  assert.deepEqual(flagsOf(900, 1_000, { input: { ...estimate, surprising: 899 } }), ['surprising'])
+})
+
+test('the fewest tokens of an input are those of its text, where all of it is sent', () => {
+  const bound = { ...SIZES, textBytes: 12_800 }
+  assert.deepEqual(estimateInput(exampleAsk(), bound, 50_000), {
+    usual: 3_203,
+    fewest: 100,
+    surprising: 3_203 * 2.5 + 1_024,
+  })
+  const reasoned = exampleAsk({
+    messages: [{ role: 'assistant', parts: [], toolCalls: [], reasoning: [{ text: 'thought' }] }],
+  })
+  assert.equal(estimateInput(reasoned, bound, 50_000).fewest, 0)
+  assert.equal(
+    estimateInput(exampleAsk(), { ...bound, images: 1 }, 50_000).surprising,
+    Number.POSITIVE_INFINITY,
+  )
+})
+
 test('an answer without a report is estimated at four bytes a token, never at nothing', () => {
   const usage = metered([text('x'.repeat(401)), { type: 'reasoning', choice: 0, text: 'y'.repeat(40) }])
   assert.deepEqual(usage, {
@@ -139,14 +199,14 @@ const IMPOSSIBLE: readonly (readonly [
 ])[] = [
   [
     'input above its bound',
-    { input: 1_500, cacheRead: 500, output: 1 },
-    { input: 750, cacheRead: 250, output: 1 },
+    { input: 1_500, cacheRead: 500, output: 100 },
+    { input: 750, cacheRead: 250, output: 100 },
     ['exceeds_hold'],
   ],
   [
     'input above the context window',
-    { input: 1e12, output: 1 },
-    { input: 1_000, output: 1 },
+    { input: 1e12, output: 100 },
+    { input: 1_000, output: 100 },
     ['exceeds_context', 'exceeds_hold'],
   ],
   [
@@ -205,8 +265,6 @@ test('whatever is reported and seen, what is charged fits bound, context and hol
     }),
   )
 })
-
-const SIZES = { textTokens: 5_000, textBytes: 0, messages: 0, images: 0, files: 0, audioSeconds: 0 }
 
 test('the usual input is a quarter of its text and a little more, and never above its bound', () => {
   const bound = { ...SIZES, textBytes: 401, messages: 2, images: 1, audioSeconds: 2.5 }

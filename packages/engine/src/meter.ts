@@ -1,16 +1,12 @@
 import type { Endpoint, ProtocolName } from '@mesh/catalog/catalog.ts'
 import { EMPTY_BUCKETS, inputTokens, outputTokens, type TokenBuckets } from '@mesh/catalog/token-buckets.ts'
-import type { Ask, InputBound } from './ask.ts'
+import type { Ask } from './ask.ts'
+import { BYTES_PER_TOKEN_USUAL, type InputEstimate, SURPRISING_FACTOR } from './input-estimate.ts'
 import type { Candidate } from './plan.ts'
 import type { MeteredUsage } from './run-outcome.ts'
 import type { ReportedUsage, StreamEvent, UsageFlag } from './stream-event.ts'
-import { utf8Length } from './text-size.ts'
+import { BYTES_PER_TOKEN_MAX, utf8Length } from './text-size.ts'
 
-/** The fair estimate: what English prose comes to with today's tokenizers, in bytes a token. */
-const BYTES_PER_TOKEN_USUAL = 4
-/** What a message, and a call as a whole, cost beside their text: OpenAI's own count, and near what others come to. */
-const MESSAGE_TOKENS_USUAL = 4
-const CALL_TOKENS_USUAL = 3
 /** What a call of a tool costs around its name and arguments, and an answer around its text: at most, and usually. */
 const TOOL_CALL_TOKENS_MAX = 64
 const TOOL_CALL_TOKENS_USUAL = 8
@@ -21,10 +17,6 @@ const UNSEEN_TOKENS_PER_SECOND_MAX = 300
 const UNSEEN_TOKENS_PER_SECOND_USUAL = 50
 /** Formats that providers write around an answer, which no event shows: beyond it, a report cannot be true. */
 const UNSEEN_FORMAT_TOKENS_MAX = 256
-/** Fair estimates of input that is not text, for the rare answer without usage. */
-const IMAGE_TOKENS_USUAL = 1_000
-const FILE_TOKENS_USUAL = 3_000
-const AUDIO_TOKENS_PER_SECOND_USUAL = 32
 
 /** These show a summary of what was thought at most, so that its length does not say how much there was. */
 const SUMS_THOUGHT_UP: ReadonlySet<ProtocolName> = new Set([
@@ -41,8 +33,8 @@ const THINKS_ONLY_WHEN_ASKED: ReadonlySet<ProtocolName> = new Set([
 
 export interface MeterInput {
   readonly candidate: Candidate
-  /** What the input probably comes to (`usualInputTokens`); charged only where the provider does not say. */
-  readonly inputTokensUsual: number
+  /** What the input comes to by our own count (`estimateInput`). */
+  readonly input: InputEstimate
   /** How many answers the provider was asked for (`Protocol.choices`). */
   readonly choices: number
   /** Whether the model may produce tokens that no event shows (`mayThinkUnseen`). */
@@ -66,6 +58,8 @@ export interface MeterEnd {
  *   most its top speed times the time until each of its answers begins.
  * - `usage` is fair and is what is charged: the provider's report where it can be true, else four bytes a token of
  *   what was seen, and a usual speed times the same time for what was thought unseen.
+ *
+ * `outputTokensMin` is what an answer has for certain: where that is more than was allowed, its provider does not stop.
  */
 export class Meter {
   readonly #input: MeterInput
@@ -98,7 +92,7 @@ export class Meter {
         this.#reasoningBytes += utf8Length(event.text)
         break
       case 'usage':
-        this.#reported = event.usage
+        this.#reported = this.#reported ? later(this.#reported, event.usage) : event.usage
         break
       case 'reasoning-end':
       case 'finish':
@@ -123,31 +117,47 @@ export class Meter {
     return this.#seenTokensMax() + Math.max(this.#reasoningBytes, this.#unseenTokensMax(nowMs))
   }
 
+  /** The least that what was seen can come to. */
+  get outputTokensMin(): number {
+    return Math.floor((this.#answerBytes + this.#reasoningBytes) / BYTES_PER_TOKEN_MAX) + this.#toolCalls
+  }
+
   /**
    * What the attempt comes to.
    *
    * - A whole answer: the provider's report; a side of it (input, output) that is missing, or zero although something
-   *   went in or came out, is estimated and flagged `missing`.
+   *   went in or came out, is estimated and flagged `missing`; one that is less than is possible is estimated and
+   *   flagged `below_estimate`.
    * - A part of an answer: the report's input; of its output and the estimate the larger, for providers send
    *   placeholders until the end.
    * - Never more than what is possible: input is lowered to the bound that was held (`exceeds_hold`) and to the
    *   context window (`exceeds_context`); output to what is held (`exceeds_hold`), and, where a model cannot think
    *   unseen, to the safe count of what was seen (`above_estimate`). Buckets are lowered in proportion.
+   * - What is possible but far from our own estimate is charged as it is reported, and flagged `surprising`: text that
+   *   tokenizers know badly comes to that, and so does a provider that miscounts.
    */
   usage({ whole, outputTokensHeld, endedAtMs }: MeterEnd): MeteredUsage {
     const flags = new Set<UsageFlag>(this.#reported?.flags)
     const reported = this.#reported?.buckets ?? EMPTY_BUCKETS
     const estimated = this.#estimate(endedAtMs)
-    const inputKnown = inputTokens(reported) > 0
-    const outputKnown = whole
-      ? outputTokens(reported) > 0 || this.#isSilent
-      : outputTokens(reported) >= outputTokens(estimated)
-    if (whole && !(this.#reported && inputKnown && outputKnown)) flags.add('missing')
+    const inputDoubt = doubtOf(inputTokens(reported), this.#input.input.fewest)
+    const outputDoubt = this.#isSilent ? undefined : doubtOf(outputTokens(reported), this.outputTokensMin)
+    const inputKnown = !inputDoubt
+    const outputKnown = whole ? !outputDoubt : outputTokens(reported) >= outputTokens(estimated)
+    if (!whole) {
+      // Of a part of an answer nothing was to be told yet.
+      flags.delete('missing')
+    } else {
+      if (!this.#reported) flags.add('missing')
+      for (const doubt of [inputDoubt, outputDoubt]) if (doubt) flags.add(doubt)
+    }
     const input = this.#boundInput(inputKnown ? reported : estimated, flags)
     const output = this.#boundOutput(outputKnown ? reported : estimated, outputTokensHeld, flags)
+    const isCharged = whole && inputKnown && outputKnown && !LOWERED.some((flag) => flags.has(flag))
+    if (isCharged && this.#isSurprising(reported, estimated)) flags.add('surprising')
     return {
       buckets: { ...input, ...pick(output, OUTPUT_NAMES) },
-      source: whole && !flags.has('missing') ? 'reported' : 'estimated',
+      source: whole && inputKnown && outputKnown && !flags.has('missing') ? 'reported' : 'estimated',
       flags: [...flags],
     }
   }
@@ -168,6 +178,15 @@ export class Meter {
   /** Whether what was thought came out, word for word. */
   get #isThoughtShown(): boolean {
     return this.#reasoningBytes > 0 && !SUMS_THOUGHT_UP.has(this.#input.candidate.endpoint.protocol)
+  }
+
+  /** Whether a report is further from what we count than text usually is. Thought that is not seen is not judged. */
+  #isSurprising(reported: TokenBuckets, estimated: TokenBuckets): boolean {
+    const frame = this.#input.choices * CHOICE_TOKENS_MAX + this.#toolCalls * TOOL_CALL_TOKENS_MAX
+    const [told, counted] = [outputTokens(reported), outputTokens(estimated)]
+    const isMuch = !this.#input.thinksUnseen && told > counted * SURPRISING_FACTOR + frame
+    const isLittle = !this.#input.thinksUnseen && told * SURPRISING_FACTOR + frame < counted
+    return isMuch || isLittle || inputTokens(reported) > this.#input.input.surprising
   }
 
   #seenTokensMax(): number {
@@ -198,7 +217,7 @@ export class Meter {
       Math.ceil(this.#answerBytes / BYTES_PER_TOKEN_USUAL) + this.#toolCalls * TOOL_CALL_TOKENS_USUAL
     return {
       ...EMPTY_BUCKETS,
-      input: this.#input.inputTokensUsual,
+      input: this.#input.input.usual,
       output: answer,
       reasoning: this.#thoughtTokensUsual(nowMs),
     }
@@ -225,16 +244,34 @@ export class Meter {
   }
 }
 
-/** What the input probably comes to in tokens, and never more than its bound. */
-export function usualInputTokens(bound: InputBound, inputTokensMax: number): number {
-  const usual =
-    Math.ceil(bound.textBytes / BYTES_PER_TOKEN_USUAL) +
-    CALL_TOKENS_USUAL +
-    bound.messages * MESSAGE_TOKENS_USUAL +
-    bound.images * IMAGE_TOKENS_USUAL +
-    bound.files * FILE_TOKENS_USUAL +
-    Math.ceil(bound.audioSeconds * AUDIO_TOKENS_PER_SECOND_USUAL)
-  return Math.min(usual, inputTokensMax)
+/**
+ * Two reports of one answer: counts are sums so far, so the later one counts. One that shrinks on the way cannot be
+ * true: of each side the larger is kept.
+ */
+function later(before: ReportedUsage, after: ReportedUsage): ReportedUsage {
+  const inputShrinks = inputTokens(after.buckets) < inputTokens(before.buckets)
+  const outputShrinks = outputTokens(after.buckets) < outputTokens(before.buckets)
+  if (!inputShrinks && !outputShrinks) return after
+  return {
+    buckets: {
+      ...EMPTY_BUCKETS,
+      ...pick(inputShrinks ? before.buckets : after.buckets, INPUT_NAMES),
+      ...pick(outputShrinks ? before.buckets : after.buckets, OUTPUT_NAMES),
+    },
+    flags: [
+      ...new Set([
+        ...before.flags.filter((flag) => flag !== 'missing'),
+        ...after.flags,
+        'shrinking' as const,
+      ]),
+    ],
+  }
+}
+
+/** Why a side of a report cannot be believed: there is nothing, or less than is possible. */
+function doubtOf(tokens: number, fewest: number): UsageFlag | undefined {
+  if (tokens === 0) return 'missing'
+  return tokens < fewest ? 'below_estimate' : undefined
 }
 
 /** Whether a model may think where no event shows it, or shows a summary only. */
@@ -254,6 +291,8 @@ const INPUT_NAMES = [
   'inputImage',
 ] as const
 const OUTPUT_NAMES = ['output', 'reasoning', 'outputAudio', 'outputImage'] as const
+/** What says that a report was not charged as it is. */
+const LOWERED = ['exceeds_context', 'exceeds_hold', 'above_estimate'] as const
 type Names = readonly (keyof TokenBuckets)[]
 
 /** The named buckets, lowered in proportion so that they sum to `most` at most. */

@@ -11,6 +11,7 @@ import { costPico, type PriceSchedule, type Rates, ratesFor } from '@mesh/catalo
 import { EMPTY_BUCKETS } from '@mesh/catalog/token-buckets.ts'
 import type { AskShape, InputBound, PrivacyClass, RouteRequest } from './ask.ts'
 import { classInTheClear, keepsNothing, mayTrain, reaches } from './privacy-class.ts'
+import { BYTES_PER_TOKEN_MAX } from './text-size.ts'
 
 /** Why an endpoint is not in a plan. The order is the order in which the filters run. */
 export type ExcludedBy =
@@ -85,12 +86,6 @@ export interface PlanInput {
 export const ATTEMPTS_MAX = 6
 /** The output at which endpoints are compared by price, where the caller allows that much. */
 const COMPARED_OUTPUT_TOKENS = 512
-/**
- * The longest token of the vocabularies in use (a run of spaces). An endpoint is left out only where the text is too
- * long even if it were made of nothing else; where it is closer than that, the provider is the judge.
- */
-const BYTES_PER_TOKEN_MAX = 128
-
 /**
  * Decides who may serve a call, and in which order. Pure and deterministic: the same input gives the same plan, in
  * whatever order the catalogue lists its models and endpoints, and it never reads content.
@@ -207,6 +202,7 @@ function lacksParameters({ endpoint }: Candidate, { shape, route, snapshot }: Pl
   )
 }
 
+/** Only a text that is too long even in the longest tokens leaves an endpoint out; the provider judges the others. */
 function fewestInputTokens(shape: AskShape): number {
   return Math.floor(shape.inputTokensBound.textBytes / BYTES_PER_TOKEN_MAX)
 }

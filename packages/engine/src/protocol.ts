@@ -16,8 +16,8 @@ export interface Protocol {
    * `encode` dropping it.
    */
   takes(endpoint: Endpoint, parameter: string): boolean
-  /** A fresh decoder for one answer. */
-  decoder(stream: boolean): Decoder
+  /** A fresh decoder for one answer, however it was asked for: what comes is what counts. */
+  decoder(bounds: AnswerBounds): Decoder
   /** Reads a non-2xx answer. `body` is at most `classifiedBytesMax` long and is never passed on. */
   classify(status: number, headers: ResponseHeaders, body: string): Failure
 }
@@ -37,6 +37,20 @@ export interface EncodedRequest {
   readonly body: string
   /** Parameters of the ask that this endpoint does not take, in the caller's vocabulary. */
   readonly droppedParameters: readonly string[]
+}
+
+/** How large a provider's answer may be, piece by piece. What is larger is no answer. */
+export interface AnswerBounds {
+  /** Characters of one server-sent event, all its lines together. */
+  readonly eventCharactersMax: number
+  /** Bytes of an answer in one piece. */
+  readonly documentBytesMax: number
+}
+
+/** A tool call with a file in it fits into an event, and the longest answer of any model into a document. */
+export const DEFAULT_ANSWER_BOUNDS: AnswerBounds = {
+  eventCharactersMax: 8 * 1024 * 1024,
+  documentBytesMax: 32 * 1024 * 1024,
 }
 
 export interface Decoder {

@@ -35,7 +35,7 @@ export interface Attempt {
 /** What became of a call, in everything that its charge, event and receipt need. */
 export interface RunOutcome {
   /**
-   * - `completed`: the upstream's terminal event came.
+   * - `completed`: the upstream's terminal event came, or the answer has all the output that it was allowed.
    * - `cut`: the hold could not be extended; the answer ends with `length`.
    * - `client_gone`: the reader left or could not keep up.
    * - `deadline`: the call's own deadline struck after content had left; no provider failed, and what came was made.

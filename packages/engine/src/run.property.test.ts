@@ -11,13 +11,14 @@ import {
 } from '../test/support/scripted-upstream.ts'
 import type { Failure } from './failure.ts'
 import { ATTEMPTS_MAX, type Candidate } from './plan.ts'
+import { DEFAULT_ANSWER_BOUNDS } from './protocol.ts'
 import { run } from './run.ts'
 import type { RunOutcome } from './run-outcome.ts'
 import type { StreamEvent } from './stream-event.ts'
 
 /** One thing that a provider does; what is said is marked with its exchange's number. */
 type Move =
-  | { readonly move: 'sent' | 'head' | 'end' | 'finish' | 'garble' }
+  | { readonly move: 'sent' | 'head' | 'end' | 'finish' | 'garble' | 'ping' | 'unasked' }
   | { readonly move: 'text' | 'reasoning'; readonly bytes: number }
   | { readonly move: 'usage'; readonly input: number; readonly output: number }
   | { readonly move: 'fail' | 'refuse'; readonly failure: Failure }
@@ -42,6 +43,9 @@ const failure = fc.record({
 const move: fc.Arbitrary<Move> = fc.oneof(
   { arbitrary: fc.record({ move: fc.constantFrom('sent', 'head', 'end', 'finish', 'garble') }), weight: 6 },
   { arbitrary: fc.record({ move: fc.constantFrom('text', 'reasoning'), bytes: fc.nat(900) }), weight: 5 },
+  // Faults that HTTP has nothing against: bytes without output, answers that nobody asked for, more than was allowed.
+  { arbitrary: fc.record({ move: fc.constantFrom('ping', 'unasked') }), weight: 1 },
+  { arbitrary: fc.record({ move: fc.constant('text'), bytes: fc.nat(400_000) }), weight: 1 },
   {
     arbitrary: fc.record({ move: fc.constant('usage'), input: fc.nat(3_000), output: fc.nat(5_000) }),
     weight: 1,
@@ -65,6 +69,10 @@ function eventsOf(play: Move, mark: string): StreamEvent[] {
       ]
     case 'finish':
       return [{ type: 'finish', choice: 0, reason: 'stop' }, { type: 'end' }]
+    case 'ping':
+      return [{ type: 'text', choice: 0, text: '' }]
+    case 'unasked':
+      return [{ type: 'text', choice: 1, text: mark }]
     case 'garble':
       return [{ type: 'failure', failure: { outcome: 'uncertain', reason: 'malformed' } }]
     default:
@@ -164,6 +172,8 @@ async function playGame(game: Game): Promise<Played> {
         connectTimeoutMs: 5_000,
         firstByteTimeoutMs: 30_000,
         idleTimeoutMs: 20_000,
+        outputTimeoutMs: 60_000,
+        answer: DEFAULT_ANSWER_BOUNDS,
         deadlineMs: 300_000,
         drainMs: 10_000,
         outputSliceTokens: 1_000,
@@ -253,6 +263,8 @@ test('whatever providers, books and readers do, a call has one answer, one outco
       // The words fit together, and nothing is left behind.
       const isBroken = outcome.status === 'failed' || outcome.status === 'deadline'
       assert.equal(isBroken, outcome.failure !== undefined)
+      // No token is longer than 128 bytes: what was let out fits the output that was allowed.
+      assert.ok(replied.length <= 128 * Math.max(played.held, rules.cap))
       if (outcome.status === 'deadline') assert.ok(outcome.served && written !== '')
       if (outcome.status === 'completed' || outcome.status === 'cut')
         assert.ok(outcome.served && outcome.finishReason)

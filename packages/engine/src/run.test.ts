@@ -11,6 +11,7 @@ import {
 import type { Ask } from './ask.ts'
 import type { Failure } from './failure.ts'
 import type { Candidate } from './plan.ts'
+import { DEFAULT_ANSWER_BOUNDS } from './protocol.ts'
 import { run } from './run.ts'
 import type { RunOutcome } from './run-outcome.ts'
 import type { StreamEvent } from './stream-event.ts'
@@ -65,6 +66,8 @@ function begin(setup: Setup = {}) {
         connectTimeoutMs: 1_000,
         firstByteTimeoutMs: 30_000,
         idleTimeoutMs: 20_000,
+        outputTimeoutMs: 60_000,
+        answer: DEFAULT_ANSWER_BOUNDS,
         deadlineMs: 120_000,
         drainMs: 10_000,
         outputSliceTokens: 1_000,
@@ -213,7 +216,7 @@ for (const failure of [RATE_LIMITED, REFUSED, CUT]) {
     const call = begin({ candidates: fallbacks() })
     call.transport.last.fail(failure)
     await settled()
-    call.transport.last.accept().say(say('yes'), STOP, used(1, 1), END).end()
+    call.transport.last.accept().say(say('yes'), STOP, used(3, 1), END).end()
     const outcome = await call.outcome
     assert.equal(outcome.status, 'completed')
     assert.deepEqual(reasons(outcome), [failure.reason, 'served'])
@@ -226,9 +229,9 @@ test('a first event that is an error, lifecycle frames before it or not, is trie
   call.transport.last.accept().say(used(5, 1), say(''), { type: 'failure', failure: RATE_LIMITED })
   await settled()
   assert.deepEqual([call.heads, call.opened], [[], []])
-  call.transport.last.accept().say(say('yes'), STOP, used(1, 1), END).end()
+  call.transport.last.accept().say(say('yes'), STOP, used(3, 1), END).end()
   assert.deepEqual(call.opened, [])
-  assert.equal((await call.outcome).usage.buckets.input, 1)
+  assert.equal((await call.outcome).usage.buckets.input, 3)
   assert.deepEqual(call.opened, ['provider-1'])
 })
 
@@ -259,7 +262,7 @@ test('half an answer that nobody saw is thrown away and another is fetched', asy
   const call = begin({ candidates: fallbacks(), ask: { stream: false } })
   call.transport.last.accept().say(say('Once upon')).fail(CUT)
   await settled()
-  call.transport.last.accept().say(say('yes'), STOP, used(1, 1), END).end()
+  call.transport.last.accept().say(say('yes'), STOP, used(3, 1), END).end()
   assert.equal((await call.outcome).status, 'completed')
   assert.deepEqual(call.replied, [say('yes'), STOP])
 })
@@ -289,7 +292,7 @@ test('a context that is too short is tried only with another model', async () =>
   const call = begin({ candidates: [first, sibling, other] })
   call.transport.last.refuse(400, TOO_LONG)
   await settled()
-  call.transport.last.accept().say(say('yes'), STOP, used(1, 1), END).end()
+  call.transport.last.accept().say(say('yes'), STOP, used(3, 1), END).end()
   const outcome = await call.outcome
   assert.deepEqual(
     outcome.attempts.map(({ candidate }) => candidate),
@@ -354,10 +357,22 @@ test('a reader who holds an answer up until the deadline pays for it, and no pro
   await settled()
   call.transport.last.say(say('x'.repeat(70_000)))
   await call.clock.advance(120_000)
-  call.reader.abort()
   const outcome = await call.outcome
-  assert.deepEqual([outcome.status, reasons(outcome)], ['client_gone', ['served']])
+  assert.deepEqual([outcome.status, reasons(outcome)], ['deadline', ['served']])
   assert.equal(outcome.usage.buckets.output, 17_600)
+  assert.equal(call.clock.timerCount, 0)
+})
+
+test('what had come by the deadline is written without waiting, so that an answer has no gap', async () => {
+  const call = begin({ write: () => new Promise(() => {}) })
+  const { last } = call.transport
+  last.accept().say(say('first'))
+  await settled()
+  last.say(say('second')).say(say('third'), STOP, END)
+  assert.deepEqual(call.sent, ['<first>'])
+  await call.clock.advance(120_000)
+  assert.equal((await call.outcome).status, 'completed')
+  assert.equal(call.sent.join(''), '<first><second><third>')
 })
 
 test('a deadline before any content left is a failure like any other', async () => {
@@ -404,7 +419,7 @@ test('a keep-alive leaves while nothing flows, and another may still answer afte
   assert.equal(call.sent.length, 2)
   call.transport.last.fail(CUT)
   await settled()
-  call.transport.last.accept().say(say('yes'), STOP, used(1, 1), END).end()
+  call.transport.last.accept().say(say('yes'), STOP, used(3, 1), END).end()
   const outcome = await call.outcome
   assert.deepEqual([outcome.status, call.sent.at(-1), call.heads], ['completed', '<yes>', [undefined]])
 })
@@ -463,6 +478,54 @@ test('an answer that was cut is given whole to a caller who does not stream', as
   call.transport.last.accept().say(say('a'.repeat(600)), say('b'.repeat(600)))
   assert.equal((await call.outcome).status, 'cut')
   assert.deepEqual(call.replied, [say('a'.repeat(600))])
+})
+
+test('an upstream that never stops is stopped at the output that it was allowed, and no more is charged', async () => {
+  const call = begin({ candidates: fallbacks(), ask: { maxOutputTokens: 10 }, held: 10 })
+  call.transport.last.accept().say(used(7, 1))
+  // No token is longer than 128 bytes, so that ten of them may be all of this.
+  call.transport.last.say(say('x'.repeat(1_280)))
+  await settled()
+  assert.equal(call.transport.last.isAborted, false)
+  call.transport.last.say(say('y'.repeat(128)), say('z'))
+  await settled()
+  assert.equal(call.transport.last.isAborted, true)
+  const outcome = await call.outcome
+  assert.deepEqual(call.sent, [`<${'x'.repeat(1_280)}>`])
+  assert.deepEqual(
+    [outcome.status, outcome.finishReason, reasons(outcome)],
+    ['completed', 'length', ['served']],
+  )
+  assert.deepEqual(outcome.usage, {
+    buckets: { ...EMPTY_BUCKETS, input: 7, output: 10 },
+    source: 'estimated',
+    flags: ['exceeds_hold', 'exceeds_cap'],
+  })
+})
+
+test('where nothing within it can be shown, another may answer', async () => {
+  for (const stream of [true, false]) {
+    const call = begin({ candidates: fallbacks(), ask: { maxOutputTokens: 10, stream }, held: 10 })
+    call.transport.last
+      .accept()
+      .say(say('x'.repeat(1_408)), STOP, used(3, 10), END)
+      .end()
+    await settled()
+    call.transport.last.accept().say(say('yes'), STOP, used(3, 1), END).end()
+    const outcome = await call.outcome
+    assert.deepEqual([outcome.status, reasons(outcome)], ['completed', ['oversized', 'served']])
+    assert.ok(!JSON.stringify([call.sent, call.replied]).includes('xx'))
+  }
+})
+
+test('an answer that nobody asked for is malformed', async () => {
+  const call = begin({ candidates: fallbacks() })
+  call.transport.last.accept().say({ type: 'text', choice: 1, text: 'second' })
+  await settled()
+  call.transport.last.accept().say(say('yes'), { type: 'text', choice: 1, text: 'second' })
+  const outcome = await call.outcome
+  assert.deepEqual([outcome.status, reasons(outcome)], ['failed', ['malformed', 'malformed']])
+  assert.deepEqual(call.sent, ['<yes>'])
 })
 
 test('a call has no outcome while an extension is under way', async () => {
@@ -727,6 +790,8 @@ test('a bug in a renderer leaves nothing running', async () => {
         connectTimeoutMs: 1,
         firstByteTimeoutMs: 1,
         idleTimeoutMs: 1,
+        outputTimeoutMs: 1,
+        answer: DEFAULT_ANSWER_BOUNDS,
         deadlineMs: 1,
         drainMs: 1,
         outputSliceTokens: 1,

@@ -3,7 +3,8 @@ import { Answer, type Reply } from './answer.ts'
 import type { Ask, AskShape } from './ask.ts'
 import { type AttemptLimits, UpstreamAttempt } from './attempt.ts'
 import type { Cancel, Clock } from './clock.ts'
-import { Meter, mayThinkUnseen, usualInputTokens } from './meter.ts'
+import { estimateInput } from './input-estimate.ts'
+import { Meter, mayThinkUnseen } from './meter.ts'
 import { Outlet } from './outlet.ts'
 import { OutputAllowance } from './output-allowance.ts'
 import type { Candidate, Plan } from './plan.ts'
@@ -70,9 +71,10 @@ const UNSEEN_TICK_MS = 1_000
 export async function run(input: RunInput): Promise<RunOutcome> {
   const { engine, plan, ask, sink, signal, startedAtMs } = input
   const { clock, limits } = engine
-  const outlet = new Outlet({ sink, stream: ask.stream, clock, signal })
+  const deadlineAtMs = startedAtMs + limits.deadlineMs
+  const outlet = new Outlet({ sink, stream: ask.stream, clock, signal, deadlineAtMs })
   const allowance = new OutputAllowance(input.budget, limits.outputSliceTokens)
-  const call: Call = { ...input, outlet, allowance, deadlineAtMs: startedAtMs + limits.deadlineMs }
+  const call: Call = { ...input, outlet, allowance, deadlineAtMs }
   const trials: Trial[] = []
   try {
     let candidate = plan.candidates[0]
@@ -131,7 +133,8 @@ function dispatch(call: Call, candidate: Candidate, target: UpstreamTarget): Dis
   const protocol = engine.protocolFor(endpoint.protocol)
   const choices = protocol.choices(ask, endpoint)
   const cap = outputCapFor(call, endpoint, choices)
-  allowance.setCeiling(choices * (cap ?? endpoint.outputTokensMax))
+  const outputTokensAllowed = choices * (cap ?? endpoint.outputTokensMax)
+  allowance.setCeiling(outputTokensAllowed)
   const isStreamed = ask.stream || !allowance.holdsEverything
   const { droppedParameters, ...encoded } = protocol.encode(ask, endpoint, {
     stream: isStreamed,
@@ -139,7 +142,7 @@ function dispatch(call: Call, candidate: Candidate, target: UpstreamTarget): Dis
   })
   const meter = new Meter({
     candidate,
-    inputTokensUsual: usualInputTokens(shape.inputTokensBound, candidate.inputTokensMax),
+    input: estimateInput(ask, shape.inputTokensBound, candidate.inputTokensMax),
     choices,
     thinksUnseen: mayThinkUnseen(endpoint, ask),
     startedAtMs,
@@ -154,7 +157,17 @@ function dispatch(call: Call, candidate: Candidate, target: UpstreamTarget): Dis
     deadlineAtMs: call.deadlineAtMs,
   })
   const answer = new Answer({ candidate, ask, openReply: call.openReply, outlet: call.outlet })
-  return { candidate, attempt, meter, answer, isStreamed, droppedParameters, startedAtMs }
+  return {
+    candidate,
+    attempt,
+    meter,
+    answer,
+    isStreamed,
+    choices,
+    outputTokensAllowed,
+    droppedParameters,
+    startedAtMs,
+  }
 }
 
 /**
@@ -174,38 +187,53 @@ function outputCapFor(
 }
 
 /** Passes on what the upstream says: counts it, makes sure that it is held, and only then lets it out. */
-async function relay(call: Call, { attempt, meter, answer }: Dispatched): Promise<RelayEnd> {
+async function relay(call: Call, dispatched: Dispatched): Promise<RelayEnd> {
+  const { attempt, answer } = dispatched
   for (;;) {
     const step = await attempt.next()
     if (step.type === 'ended') {
       if (step.end.type === 'complete') await answer.complete()
       return step.end
     }
-    const isHeld = await takeWhileHeld(call, meter, answer, step.events)
+    const end = await takeWhileHeld(call, dispatched, step.events)
     await answer.flush()
-    if (isHeld) continue
+    if (!end) continue
     attempt.stop()
-    await answer.complete()
-    return { type: 'cut' }
+    if (end.type !== 'failed') await answer.complete()
+    return end
   }
 }
 
-/** Takes events one by one, as long as what they come to is held. Says whether all of them were. */
+/**
+ * Takes events one by one, as long as they are what was asked for and what they come to is held. Returns what ends
+ * the attempt where one is not.
+ */
 async function takeWhileHeld(
   { engine, allowance }: Call,
-  meter: Meter,
-  answer: Answer,
+  { meter, answer, choices, outputTokensAllowed }: Dispatched,
   events: readonly StreamEvent[],
-): Promise<boolean> {
+): Promise<RelayEnd | undefined> {
   const nowMs = engine.clock.monotonic()
   for (const event of events) {
+    if ('choice' in event && event.choice >= choices) return UNASKED_CHOICE
     meter.count(event, nowMs)
+    if (meter.outputTokensMin > outputTokensAllowed) return overrun(answer)
     const isCovered = allowance.covers(meter.outputTokensMax(nowMs))
-    if (isCovered !== true && !(await isCovered)) return false
+    if (isCovered !== true && !(await isCovered)) return CUT
     answer.take(event, nowMs)
   }
-  // Without events it was woken because time passes, and with it unseen output.
-  return events.length > 0 || allowance.covers(meter.outputTokensMax(nowMs))
+  if (events.length > 0) return undefined
+  // It was woken because time passes, and with it unseen output.
+  return (await allowance.covers(meter.outputTokensMax(nowMs))) ? undefined : CUT
+}
+
+const CUT: RelayEnd = { type: 'cut' }
+const UNASKED_CHOICE: RelayEnd = { type: 'failed', failure: { outcome: 'uncertain', reason: 'malformed' } }
+
+/** Whoever goes on past the output that was allowed is stopped; where nothing within it can be shown, others may try. */
+function overrun(answer: Answer): RelayEnd {
+  if (answer.firstContentAtMs !== undefined) return { type: 'overrun' }
+  return { type: 'failed', failure: { outcome: 'uncertain', reason: 'oversized' } }
 }
 
 /**

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { SSE_EVENT_CHARACTERS_MAX, sseParser } from './sse.ts'
+import { DEFAULT_ANSWER_BOUNDS } from './protocol.ts'
+import { sseParser } from './sse.ts'
+
+const { eventCharactersMax } = DEFAULT_ANSWER_BOUNDS
 
 const encoder = new TextEncoder()
 
-function parse(bytes: Uint8Array, cuts: readonly number[] = [], charactersMax = SSE_EVENT_CHARACTERS_MAX) {
+function parse(bytes: Uint8Array, cuts: readonly number[] = [], charactersMax = eventCharactersMax) {
   const parser = sseParser(charactersMax)
   const events: [string, string][] = []
   const places = cuts.map((cut) => cut % (bytes.length + 1)).sort((a, b) => a - b)
@@ -118,7 +121,7 @@ test('comments never add up to an event that is too large', () => {
 })
 
 test('a large event in many small pieces takes time in proportion to its size', () => {
-  const parser = sseParser(SSE_EVENT_CHARACTERS_MAX)
+  const parser = sseParser(eventCharactersMax)
   const piece = encoder.encode('x'.repeat(64))
   let length = 0
   parser.push(encoder.encode('data: '), () => {})

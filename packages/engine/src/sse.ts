@@ -1,6 +1,3 @@
-/** The most characters that one event may have, all its lines together: a tool call with a file in it fits. */
-export const SSE_EVENT_CHARACTERS_MAX = 8 * 1024 * 1024
-
 /** Called with each event's name (`''` where it has none) and its data lines, joined by line feeds. */
 export type TakeSseEvent = (name: string, data: string) => void
 

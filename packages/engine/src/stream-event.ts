@@ -43,17 +43,41 @@ export type StreamEvent =
    */
   | { readonly type: 'end' }
 
+/** Whether an event carries something that the model produced, rather than news of the answer's course. */
+export function isOutput(event: StreamEvent): boolean {
+  switch (event.type) {
+    case 'text':
+    case 'refusal':
+    case 'reasoning':
+      return event.text !== ''
+    case 'tool-arguments':
+      return event.fragment !== ''
+    case 'tool-call':
+      return true
+    default:
+      return false
+  }
+}
+
 /** Usage in disjoint buckets. `flags` names what in the provider's numbers could not be true. */
 export interface ReportedUsage {
   readonly buckets: TokenBuckets
   readonly flags: readonly UsageFlag[]
 }
 
-export type UsageFlag =
-  | 'negative'
-  | 'not_an_integer'
-  | 'sum_mismatch'
-  | 'exceeds_context'
-  | 'exceeds_hold'
-  | 'above_estimate'
-  | 'missing'
+/** What can be wrong with a provider's numbers, as events show it in `usageFlags`. */
+export const USAGE_FLAGS = {
+  negative: 'A count was negative. It was taken as not given.',
+  not_an_integer: 'A count was no whole number. A fraction was rounded up, anything else taken as not given.',
+  sum_mismatch: 'Parts and totals did not add up. The larger reading was charged.',
+  shrinking: 'A later count was smaller than an earlier one of the same answer. The larger was kept.',
+  missing: 'Input or output was not reported, or as zero although there was some. It was estimated.',
+  below_estimate: 'Fewer tokens were reported than the text can have. They were estimated.',
+  above_estimate: 'More output was reported than there were bytes. It was lowered to what is possible.',
+  surprising: 'The report is possible, but far from the estimate. It was charged as reported.',
+  exceeds_context: 'More input was reported than the model takes. It was lowered.',
+  exceeds_hold: 'More was reported or seen than was held. It was lowered to the hold.',
+  exceeds_cap: 'The provider went on past the output that it was allowed. The answer was ended there.',
+} as const
+
+export type UsageFlag = keyof typeof USAGE_FLAGS

@@ -1,5 +1,8 @@
 /* How large a text is in UTF-8. A lone surrogate counts as the three bytes of the U+FFFD that it becomes. */
 
+/** The longest token of the vocabularies in use (a run of spaces), in bytes: no text has fewer tokens than this says. */
+export const BYTES_PER_TOKEN_MAX = 128
+
 const FIRST_SURROGATE = 0xd800
 const FIRST_LOW_SURROGATE = 0xdc00
 const LAST_SURROGATE = 0xdfff

@@ -52,16 +52,19 @@ export interface TransportOptions {
   readonly exchangesPerOriginMax?: number
   /** How long a connection may take; a backstop behind the caller's own time-out, in milliseconds. */
   readonly connectTimeoutMs?: number
+  /** Bytes of one answer, streamed or not. */
   readonly responseBytesMax?: number
+  /** Bytes of an answer's head. */
+  readonly responseHeaderBytesMax?: number
   /** Absent: straight to the provider, whatever the environment says. */
   readonly proxy?: { readonly httpsProxy: string; readonly noProxy: string }
 }
 
 const EXCHANGES_PER_ORIGIN_MAX = 10_000
 const CONNECT_TIMEOUT_MS = 10_000
-/** The longest answer of any model is a few megabytes; more than this is not an answer. */
-const RESPONSE_BYTES_MAX = 64 * 1024 * 1024
-const RESPONSE_HEADER_BYTES_MAX = 16 * 1024
+/** The longest answer of any model is a few tens of megabytes, a chunk a token; more than this is not an answer. */
+export const RESPONSE_BYTES_MAX = 64 * 1024 * 1024
+export const RESPONSE_HEADER_BYTES_MAX = 16 * 1024
 /** Providers keep idle connections for a minute or more; a shorter time of ours means never writing to a dead one. */
 const KEEP_ALIVE_MS = 15_000
 const KEEP_ALIVE_MAX_MS = 60_000
@@ -110,7 +113,7 @@ function createDispatcher(options: TransportOptions, connections: number): Dispa
     connections,
     pipelining: 1,
     allowH2: false,
-    maxHeaderSize: RESPONSE_HEADER_BYTES_MAX,
+    maxHeaderSize: options.responseHeaderBytesMax ?? RESPONSE_HEADER_BYTES_MAX,
     keepAliveTimeout: KEEP_ALIVE_MS,
     keepAliveMaxTimeout: KEEP_ALIVE_MAX_MS,
     headersTimeout: 0,

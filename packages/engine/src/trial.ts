@@ -15,12 +15,16 @@ export interface Dispatched {
   readonly answer: Answer
   /** Whether the upstream was asked to stream. */
   readonly isStreamed: boolean
+  /** How many answers it was asked for. */
+  readonly choices: number
+  /** The most output that it was allowed, or can produce, for all choices together. */
+  readonly outputTokensAllowed: number
   readonly droppedParameters: readonly string[]
   readonly startedAtMs: number
 }
 
-/** How an attempt ended for the call. `cut`: the hold could not be widened. */
-export type RelayEnd = AttemptEnd | { readonly type: 'cut' }
+/** How an attempt ended for the call. `cut`: the hold could not be widened. `overrun`: it went on past its cap. */
+export type RelayEnd = AttemptEnd | { readonly type: 'cut' | 'overrun' }
 
 /** One attempt, and what becomes of the call if it is the last. */
 export interface Trial {
@@ -46,22 +50,17 @@ export interface TrialContext {
 
 /** Judges an attempt that was dispatched. */
 export function trialOf(dispatched: Dispatched, end: RelayEnd, context: TrialContext): Trial {
-  const { candidate, meter, answer, droppedParameters, startedAtMs } = dispatched
+  const { candidate, answer, droppedParameters, startedAtMs } = dispatched
   const failure = failureOf(dispatched, end, context)
   const status = statusOf(end, failure, context)
   const isServed = !failure || (status === 'failed' && answer.contentSent)
-  const finishReason = status === 'cut' ? 'length' : answer.finishReason
+  const isCut = end.type === 'cut' || end.type === 'overrun'
+  const finishReason = isCut ? 'length' : answer.finishReason
   return {
     attempt: attemptOf(candidate, failure, context.nowMs - startedAtMs),
     status,
     isServed,
-    usage: isServed
-      ? meter.usage({
-          whole: end.type === 'complete',
-          outputTokensHeld: context.outputTokensHeld,
-          endedAtMs: context.nowMs,
-        })
-      : NO_USAGE,
+    usage: isServed ? usageOf(dispatched, end, context) : NO_USAGE,
     contentSent: answer.contentSent,
     droppedParameters,
     ...(finishReason && isServed ? { finishReason } : {}),
@@ -69,6 +68,19 @@ export function trialOf(dispatched: Dispatched, end: RelayEnd, context: TrialCon
       ? { firstContentAtMs: answer.firstContentAtMs }
       : {}),
   }
+}
+
+/** What went past the cap was not asked for, so it is not charged for. */
+function usageOf(
+  { meter, outputTokensAllowed }: Dispatched,
+  end: RelayEnd,
+  { outputTokensHeld, nowMs }: TrialContext,
+): MeteredUsage {
+  const whole = end.type === 'complete'
+  if (end.type !== 'overrun') return meter.usage({ whole, outputTokensHeld, endedAtMs: nowMs })
+  const most = Math.min(outputTokensHeld, outputTokensAllowed)
+  const usage = meter.usage({ whole, outputTokensHeld: most, endedAtMs: nowMs })
+  return { ...usage, flags: [...usage.flags, 'exceeds_cap'] }
 }
 
 /** An attempt that ended before anything was sent. */
@@ -138,6 +150,7 @@ function statusOf(
     case 'failed':
       return 'deadline'
     case 'complete':
+    case 'overrun':
     case 'stopped':
       return 'completed'
   }
@@ -160,6 +173,7 @@ function failureOf(
       return answer.contentSent && (readerLeft || end.failure.reason === 'deadline') ? undefined : end.failure
     case 'complete':
     case 'cut':
+    case 'overrun':
       return undefined
     case 'stopped':
       if (attempt.isAccepted) return undefined

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Frame } from './family.ts'
-import type { Fault, Steering } from './steering.ts'
+import { type Fault, isStriking, type Steering } from './steering.ts'
 
 /** How an answer's delivery ended. */
 export type Delivery = 'completed' | 'cancelled' | 'broken_off'
@@ -17,20 +17,12 @@ export interface Carrier {
   generated(outputTokens: number): void
 }
 
-type StrikingFault = Extract<Fault, { readonly afterTokens?: number }>
-
-function strikingFault(fault: Fault | undefined): StrikingFault | undefined {
-  switch (fault?.kind) {
-    case 'cut_stream':
-    case 'stall':
-    case 'malformed':
-    case 'early_eof':
-    case 'error_mid':
-      return fault
-    default:
-      return undefined
-  }
-}
+/** Larger than anybody should take: one event of a stream, and one answer in one piece. */
+const OVERSIZED_EVENT_BYTES = 64 * 1024 * 1024
+const OVERSIZED_BODY_BYTES = 200 * 1024 * 1024
+/** What is oversized or endless goes out in pieces of this size. */
+const FILLER = 'x'.repeat(64 * 1024)
+const DRIP_MS = 20
 
 export interface StreamPlan {
   readonly frames: Iterable<Frame>
@@ -47,7 +39,7 @@ export interface StreamPlan {
 export async function deliverStream(plan: StreamPlan, carrier: Carrier): Promise<Delivery> {
   const { response, gone } = carrier
   const { steering } = plan
-  let fault = strikingFault(steering.fault)
+  let fault = isStriking(steering.fault) ? steering.fault : undefined
   let holdAfter = steering.holdAfterTokens === 0 ? undefined : steering.holdAfterTokens
   const halfWay = plan.hiddenTokens + Math.ceil(plan.visibleTokens / 2)
   let generated = 0
@@ -71,7 +63,7 @@ export async function deliverStream(plan: StreamPlan, carrier: Carrier): Promise
       if (gone.aborted) return 'cancelled'
     }
     if (fault === undefined || !contentSeen || generated < (fault.afterTokens ?? halfWay)) continue
-    if (fault.kind !== 'malformed') return await strike(fault.kind, plan, carrier)
+    if (fault.kind !== 'malformed') return await strike(fault.kind, plan, frame, carrier)
     fault = undefined
     await write(carrier, plan.malformedEvent)
   }
@@ -80,8 +72,9 @@ export async function deliverStream(plan: StreamPlan, carrier: Carrier): Promise
 }
 
 async function strike(
-  kind: 'cut_stream' | 'stall' | 'early_eof' | 'error_mid',
+  kind: Exclude<Extract<Fault, { readonly afterTokens?: number }>['kind'], 'malformed'>,
   plan: StreamPlan,
+  last: Frame,
   carrier: Carrier,
 ): Promise<Delivery> {
   switch (kind) {
@@ -97,7 +90,30 @@ async function strike(
       await write(carrier, plan.errorEvent)
       carrier.response.end()
       return 'broken_off'
+    case 'endless':
+      while (await write(carrier, last.bytes)) carrier.generated(last.outputTokens)
+      return 'cancelled'
+    case 'drip':
+      return await drip(':\n', carrier)
+    case 'oversized':
+      await write(carrier, 'data: ')
+      return await fill(OVERSIZED_EVENT_BYTES, carrier)
   }
+}
+
+/** Sends next to nothing, again and again, and never comes to an end. */
+async function drip(drop: string, carrier: Carrier): Promise<Delivery> {
+  while (await write(carrier, drop)) await carrier.pause(DRIP_MS)
+  return 'cancelled'
+}
+
+/** Sends so many bytes and ends. */
+async function fill(bytes: number, carrier: Carrier): Promise<Delivery> {
+  for (let sent = 0; sent < bytes; sent += FILLER.length) {
+    if (!(await write(carrier, FILLER))) return 'cancelled'
+  }
+  carrier.response.end()
+  return 'broken_off'
 }
 
 /** Says nothing more and keeps the connection open until the client goes. */
@@ -151,6 +167,15 @@ export async function deliverJson(plan: JsonPlan, carrier: Carrier): Promise<Del
       response.writeHead(200, { ...plan.headers })
       response.end(`{,${body.slice(1)}`)
       return 'broken_off'
+    case 'endless':
+    case 'oversized':
+      response.writeHead(200, { ...plan.headers })
+      await write(carrier, half)
+      return await fill(fault.kind === 'endless' ? Number.POSITIVE_INFINITY : OVERSIZED_BODY_BYTES, carrier)
+    case 'drip':
+      response.writeHead(200, { ...plan.headers })
+      await write(carrier, '{')
+      return await drip(' ', carrier)
     default:
       response.writeHead(200, { ...plan.headers, ...length })
       response.end(body)

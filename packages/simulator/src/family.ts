@@ -96,5 +96,11 @@ export function usageToReport(usage: Usage, lie: LyingUsage | undefined): Usage 
       return { ...usage, inputTokens: 4_000_000_000, outputTokens: 4_000_000_000 }
     case 'missing':
       return undefined
+    case 'zero':
+      return { ...usage, inputTokens: 0, outputTokens: 0, reasoningTokens: 0 }
+    case 'inflated':
+      return { ...usage, outputTokens: 3 * usage.outputTokens }
+    case 'deflated':
+      return { ...usage, outputTokens: 1, reasoningTokens: 0 }
   }
 }

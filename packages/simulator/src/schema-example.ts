@@ -1,30 +1,50 @@
 import { isList, isObject, type Json, type JsonObject, numberAt, objectAt } from './json.ts'
+import { patternEffort, TRIED_CHARACTERS_MAX } from './pattern-effort.ts'
 
 /** Below this depth only what a schema requires is filled in, so that a recursive schema comes to an end. */
 const optionalDepthMax = 3
 const depthMax = 16
+/** Values, members and characters of one example: a schema of a few bytes can ask for any number of them. */
+const sizeMax = 50_000
+/** Steps that the patterns of one schema may take together: some milliseconds. */
+const patternStepsMax = 2_000_000
+
+/** An example in the making: the whole schema, for references, and what may still be spent on it. */
+interface Making {
+  readonly root: JsonObject
+  size: number
+  patternSteps: number
+}
 
 /**
  * A value that is valid against `schema`: the first that fits, always the same one. It knows what function calling
- * and structured output use of JSON Schema; of `pattern` it knows only the candidates listed below.
+ * and structured output use of JSON Schema; of `pattern` it knows only the candidates listed below. What would be
+ * too large, or too hard to match, is cut short: the schema is a stranger's, and the router waits meanwhile.
  */
 export function exampleOf(schema: JsonObject): Json {
-  return example(schema, schema, 0)
+  return example(schema, { root: schema, size: sizeMax, patternSteps: patternStepsMax }, 0)
 }
 
-function example(schema: JsonObject, root: JsonObject, depth: number): Json {
-  if (depth > depthMax) return null
+/** Whether there is enough left to do something that costs so much. */
+function spend(making: Making, cost: number): boolean {
+  const affordable = cost <= making.size
+  making.size = affordable ? making.size - cost : 0
+  return affordable
+}
+
+function example(schema: JsonObject, making: Making, depth: number): Json {
+  if (depth > depthMax || !spend(making, 1 + Object.keys(schema).length)) return null
   const fixed = fixedValue(schema)
-  if (fixed !== undefined) return fixed
-  const merged = resolve(schema, root)
-  if (merged !== schema) return example(merged, root, depth + 1)
+  if (fixed !== undefined) return spend(making, JSON.stringify(fixed).length) ? fixed : null
+  const merged = resolve(schema, making)
+  if (merged !== schema) return example(merged, making, depth + 1)
   switch (typeOf(schema)) {
     case 'object':
-      return exampleObject(schema, root, depth)
+      return exampleObject(schema, making, depth)
     case 'array':
-      return exampleArray(schema, root, depth)
+      return exampleArray(schema, making, depth)
     case 'string':
-      return exampleString(schema)
+      return exampleString(schema, making)
     case 'integer':
       return exampleNumber(schema, 1)
     case 'number':
@@ -43,15 +63,26 @@ function fixedValue(schema: JsonObject): Json | undefined {
 }
 
 /** Follows `$ref`, takes the first of `anyOf` and `oneOf`, and merges `allOf`; the same object when there is nothing to do. */
-function resolve(schema: JsonObject, root: JsonObject): JsonObject {
+function resolve(schema: JsonObject, making: Making): JsonObject {
   const { $ref: reference, anyOf, oneOf, allOf, ...rest } = schema
-  if (typeof reference === 'string') return { ...rest, ...follow(reference, root) }
+  if (typeof reference === 'string') return { ...rest, ...follow(reference, making.root) }
   for (const choices of [anyOf, oneOf]) {
     const first = isList(choices) ? choices.find((choice) => isObject(choice)) : undefined
     if (isObject(first)) return merge(rest, first)
   }
   if (!isList(allOf)) return schema
-  return allOf.filter((part) => isObject(part)).reduce(merge, rest)
+  let merged: JsonObject = rest
+  for (const part of allOf.filter((each) => isObject(each))) {
+    if (!spend(making, sizeOf(merged) + sizeOf(part))) break
+    merged = merge(merged, part)
+  }
+  return merged
+}
+
+/** What merging a schema costs. */
+function sizeOf(schema: JsonObject): number {
+  const required = isList(schema.required) ? schema.required.length : 0
+  return Object.keys(schema).length + Object.keys(objectAt(schema, 'properties')).length + required
 }
 
 function merge(left: JsonObject, right: JsonObject): JsonObject {
@@ -70,9 +101,18 @@ function follow(reference: string, root: JsonObject): JsonObject {
   let found: Json | undefined = root
   for (const step of reference.split('/').slice(1)) {
     if (!isObject(found)) return {}
-    found = found[decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~')]
+    const name = unescaped(step)
+    found = Object.hasOwn(found, name) ? found[name] : undefined
   }
   return isObject(found) ? found : {}
+}
+
+function unescaped(step: string): string {
+  try {
+    return decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~')
+  } catch {
+    return step
+  }
 }
 
 function typeOf(schema: JsonObject): string {
@@ -83,32 +123,40 @@ function typeOf(schema: JsonObject): string {
   return 'string'
 }
 
-function exampleObject(schema: JsonObject, root: JsonObject, depth: number): JsonObject {
-  const required = isList(schema.required) ? schema.required : []
+function exampleObject(schema: JsonObject, making: Making, depth: number): JsonObject {
+  const required = new Set(isList(schema.required) ? schema.required : [])
   const filled: Record<string, Json> = {}
   for (const [name, property] of Object.entries(objectAt(schema, 'properties'))) {
-    if (depth >= optionalDepthMax && !required.includes(name)) continue
-    filled[name] = isObject(property) ? example(property, root, depth + 1) : 'simulated'
+    if (!spend(making, name.length + 1)) break
+    if (depth >= optionalDepthMax && !required.has(name)) continue
+    filled[name] = isObject(property) ? example(property, making, depth + 1) : 'simulated'
   }
-  const wanted = Math.max(numberAt(schema, 'minProperties') ?? 0, required.length)
-  for (const name of required) if (typeof name === 'string' && !(name in filled)) filled[name] = 'simulated'
+  const wanted = Math.max(numberAt(schema, 'minProperties') ?? 0, required.size)
+  for (const name of required) {
+    if (typeof name !== 'string' || name in filled) continue
+    if (!spend(making, name.length + 1)) break
+    filled[name] = 'simulated'
+  }
   const additional = objectAt(schema, 'additionalProperties')
-  for (let count = Object.keys(filled).length; count < wanted; count += 1) {
-    filled[`key${count}`] = example(additional, root, depth + 1)
+  for (let count = Object.keys(filled).length; count < wanted && spend(making, 1); count += 1) {
+    filled[`key${count}`] = example(additional, making, depth + 1)
   }
   return filled
 }
 
-function exampleArray(schema: JsonObject, root: JsonObject, depth: number): readonly Json[] {
+function exampleArray(schema: JsonObject, making: Making, depth: number): readonly Json[] {
   const first = (isList(schema.prefixItems) ? schema.prefixItems : []).filter((item) => isObject(item))
   const items = objectAt(schema, 'items')
   const least = numberAt(schema, 'minItems') ?? (depth < optionalDepthMax ? 1 : 0)
   const most = numberAt(schema, 'maxItems') ?? Number.POSITIVE_INFINITY
   const length = Math.min(Math.max(least, first.length), most)
-  return Array.from({ length }, (_, index) => {
-    const value = example(first[index] ?? items, root, depth + 1)
-    return schema.uniqueItems === true && typeof value === 'number' ? value + index : value
-  })
+  const values: Json[] = []
+  while (values.length < length && spend(making, 1)) {
+    const index = values.length
+    const value = example(first[index] ?? items, making, depth + 1)
+    values.push(schema.uniqueItems === true && typeof value === 'number' ? value + index : value)
+  }
+  return values
 }
 
 const formats: Readonly<Record<string, string>> = {
@@ -139,19 +187,27 @@ const patternCandidates = [
   'a@b.co',
 ]
 
-function exampleString(schema: JsonObject): string {
+function exampleString(schema: JsonObject, making: Making): string {
   const { format, pattern } = schema
   if (typeof format === 'string' && Object.hasOwn(formats, format)) return formats[format] ?? ''
-  const least = numberAt(schema, 'minLength') ?? 0
+  const least = Math.min(numberAt(schema, 'minLength') ?? 0, making.size)
   const most = numberAt(schema, 'maxLength') ?? Number.POSITIVE_INFINITY
-  const text = typeof pattern === 'string' ? matching(pattern, least, most) : 'simulated'
+  spend(making, least)
+  const text = typeof pattern === 'string' ? matching(pattern, making, { least, most }) : 'simulated'
   return text.padEnd(least, 'x').slice(0, Math.max(least, most))
 }
 
-function matching(pattern: string, least: number, most: number): string {
+function matching(
+  pattern: string,
+  making: Making,
+  { least, most }: { readonly least: number; readonly most: number },
+): string {
+  const steps = patternEffort(pattern)
+  if (steps > making.patternSteps) return 'simulated'
+  making.patternSteps -= steps
   try {
     const expression = new RegExp(pattern, 'u')
-    const lengths = Array.from({ length: 41 }, (_, length) => '0'.repeat(length))
+    const lengths = Array.from({ length: TRIED_CHARACTERS_MAX + 1 }, (_, length) => '0'.repeat(length))
     const fitting = [...patternCandidates, ...lengths, ...lengths.map((zeros) => zeros.replaceAll('0', 'A'))]
     return (
       fitting.find((text) => text.length >= least && text.length <= most && expression.test(text)) ??

@@ -38,7 +38,8 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(options.port ?? 0, host, () => resolve())
+    // Not shared with other processes: each worker of a router has simulators of its own.
+    server.listen({ port: options.port ?? 0, host, exclusive: true }, () => resolve())
   })
   const url = originOf(server.address())
   return {

@@ -119,6 +119,10 @@ export class Simulation {
         reply(visit.response, { status: 200, headers: { 'content-type': 'text/html' }, body: htmlPage })
         this.log.end(visit.requestId, 'broken_off')
         return true
+      case 'redirect':
+        reply(visit.response, { status: 307, headers: { location: elsewhere }, body: '' })
+        this.log.end(visit.requestId, 'broken_off')
+        return true
       default:
         return false
     }
@@ -251,6 +255,9 @@ async function readBody(request: IncomingMessage): Promise<string | 'too_large' 
   }
   return bytes > bodyBytesMax ? 'too_large' : Buffer.concat(chunks).toString()
 }
+
+/** Loopback, and a port that nobody listens on: whoever follows is refused. */
+const elsewhere = 'http://127.0.0.1:1/elsewhere'
 
 const htmlPage =
   '<!DOCTYPE html><html><head><title>Just a moment...</title></head><body><h1>Checking your browser</h1></body></html>\n'

@@ -5,15 +5,26 @@ import { isProviderId, type ProviderId } from './providers.ts'
  * A fault on the way takes an optional place in output tokens (`cut_stream=40`); without one it strikes half way.
  */
 export type Fault =
-  | { readonly kind: 'rate_limit' | 'overloaded' | 'server_error' | 'timeout' | 'html' }
+  | { readonly kind: 'rate_limit' | 'overloaded' | 'server_error' | 'timeout' | 'html' | 'redirect' }
   | { readonly kind: 'refusal' | 'empty' | 'error_first' }
-  | {
-      readonly kind: 'cut_stream' | 'stall' | 'malformed' | 'early_eof' | 'error_mid'
-      readonly afterTokens?: number
-    }
+  | { readonly kind: StrikingKind; readonly afterTokens?: number }
+
+type StrikingKind = (typeof STRIKING_KINDS)[number]
+const STRIKING_KINDS = [
+  'cut_stream',
+  'stall',
+  'malformed',
+  'early_eof',
+  'error_mid',
+  'endless',
+  'drip',
+  'oversized',
+] as const
 
 export type FaultKind = Fault['kind']
-export type LyingUsage = 'negative' | 'huge' | 'missing'
+
+const LIES = ['negative', 'huge', 'missing', 'zero', 'inflated', 'deflated'] as const
+export type LyingUsage = (typeof LIES)[number]
 
 export interface Steering {
   readonly fault?: Fault
@@ -39,8 +50,6 @@ const paceMsMax = 60_000
 type Draft = { -readonly [Key in keyof Steering]: Steering[Key] }
 type Word = (draft: Draft, value: string | undefined) => boolean
 
-function answering(kind: 'rate_limit' | 'overloaded' | 'server_error' | 'timeout' | 'html'): Word
-function answering(kind: 'refusal' | 'empty' | 'error_first'): Word
 function answering(kind: Exclude<FaultKind, StrikingKind>): Word {
   return (draft, value) => {
     if (value !== undefined) return false
@@ -48,8 +57,6 @@ function answering(kind: Exclude<FaultKind, StrikingKind>): Word {
     return true
   }
 }
-
-type StrikingKind = 'cut_stream' | 'stall' | 'malformed' | 'early_eof' | 'error_mid'
 
 function striking(kind: StrikingKind): Word {
   return (draft, value) => {
@@ -71,14 +78,11 @@ const words: Readonly<Record<string, Word>> = {
   server_error: answering('server_error'),
   timeout: answering('timeout'),
   html: answering('html'),
+  redirect: answering('redirect'),
   refusal: answering('refusal'),
   empty: answering('empty'),
   error_first: answering('error_first'),
-  cut_stream: striking('cut_stream'),
-  stall: striking('stall'),
-  malformed: striking('malformed'),
-  early_eof: striking('early_eof'),
-  error_mid: striking('error_mid'),
+  ...Object.fromEntries(STRIKING_KINDS.map((kind) => [kind, striking(kind)])),
   slow: (draft, value) => {
     draft.paceMs = slowPaceMs
     return value === undefined
@@ -105,10 +109,15 @@ const words: Readonly<Record<string, Word>> = {
     return true
   },
   lying_usage: (draft, value) => {
-    if (value !== 'negative' && value !== 'huge' && value !== 'missing') return false
-    draft.lyingUsage = value
-    return true
+    const lie = LIES.find((known) => known === value)
+    if (lie !== undefined) draft.lyingUsage = lie
+    return lie !== undefined
   },
+}
+
+/** Whether a fault strikes an answer on its way. */
+export function isStriking(fault: Fault | undefined): fault is Extract<Fault, { kind: StrikingKind }> {
+  return STRIKING_KINDS.some((kind) => kind === fault?.kind)
 }
 
 export const steeringWords: readonly string[] = Object.keys(words)

@@ -6,6 +6,7 @@ import { openAccountBooks } from '../ledger/account-books.ts'
 import { inTransaction } from '../storage/database.ts'
 import type { AccountsTable, Tables } from '../storage/tables.ts'
 import { recordAudit } from './audit.ts'
+import { requireMaker } from './authority.ts'
 import type { AccountStatus } from './caller.ts'
 import { insertLimits, LIMIT_SELECTION, readLimits, storeLimits } from './limit-rows.ts'
 import { type Limits, type LimitsPatch, NO_LIMITS, patchLimits, renderLimits } from './limits.ts'
@@ -104,6 +105,7 @@ export async function updateAccount(
   },
 ): Promise<AccountRecord> {
   return changePolicy(store, principal, id, async (change) => {
+    requireMaker(change.principal)
     const before = await readAccount(change.transaction, id)
     const { name = before.row.name, plan = before.row.plan, status = before.row.status } = patch
     await change.transaction

@@ -32,6 +32,8 @@ export type AuditAction =
   | 'key.rotated'
   | 'key.revoked'
   | 'operator_key.replaced'
+  | 'operator_key.withdrawn'
+  | 'books.imported'
 
 /** Writes an audit event in the transaction of the change itself, so that there is never one without the other. */
 export async function recordAudit(

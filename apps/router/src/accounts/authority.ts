@@ -36,7 +36,7 @@ export function accountOf(principal: Principal, named: AccountId | undefined): A
 /** @throws MeshError `insufficient_scope` for a key that another key made. */
 export function requireMaker(principal: Principal): void {
   if (principal.kind === 'operator' || principal.caller.key.parentLineageId === undefined) return
-  throw beyond('A key that was made by another key makes no keys and changes no projects.')
+  throw beyond('A key that was made by another key makes no keys, and changes no projects and no account.')
 }
 
 /** @throws MeshError `insufficient_scope` for a made key that would change a key of another lineage. */

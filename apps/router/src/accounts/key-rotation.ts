@@ -40,7 +40,8 @@ export async function rotateKey(
       .updateTable('api_keys')
       .set({
         successor_id: successorId,
-        stops_at: sql<Date>`mesh_now() + make_interval(secs => ${graceSeconds})`,
+        // One that is to stop anyway does not live longer for it.
+        stops_at: sql<Date>`least(stops_at, mesh_now() + make_interval(secs => ${graceSeconds}))`,
       })
       .where('id', '=', id)
       .execute()

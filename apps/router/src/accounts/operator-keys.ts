@@ -31,18 +31,35 @@ const FOLDER_MARK_FILE = 'admin-key.folder'
 const FOLDER_MARK = /^[0-9a-f]{16}$/
 const FOLDER_MARK_BYTES = 8
 
-/** The operator that a secret belongs to, if any. Every stored hash is compared, in constant time. */
+/** The operator that a secret belongs to, if any. */
 export async function findOperator(
   database: Pick<Database, 'query'>,
   secret: Sensitive<string>,
 ): Promise<Operator | undefined> {
   if (!OPERATOR_SECRET.test(secret.reveal())) return undefined
-  const presented = hashSecret(secret.reveal())
-  const keys = await database.query
+  return operatorAmong(await readOperatorKeys(database), secret)
+}
+
+/** An operator key as it is stored. */
+export interface StoredOperatorKey extends Operator {
+  readonly secret_sha256: Buffer
+}
+
+/** Every operator key that counts. */
+export function readOperatorKeys(database: Pick<Database, 'query'>): Promise<readonly StoredOperatorKey[]> {
+  return database.query
     .selectFrom('operator_keys')
     .select(['id', 'name', 'secret_sha256'])
     .where('revoked_at', 'is', null)
     .execute()
+}
+
+/** The operator among these whose key it is. Every one is compared, in constant time. */
+export function operatorAmong(
+  keys: readonly StoredOperatorKey[],
+  secret: Sensitive<string>,
+): Operator | undefined {
+  const presented = hashSecret(secret.reveal())
   let found: Operator | undefined
   for (const { id, name, secret_sha256 } of keys) {
     if (timingSafeEqual(secret_sha256, presented)) found = { id, name }

@@ -8,10 +8,13 @@ import { usableCaller } from './authenticate.ts'
 import { readKeyState } from './caller.ts'
 import { type KeyStop, POLICY_CHANNEL, type StopReason, writeNotices } from './policy-notice.ts'
 import { actorId, type Principal, requireScope } from './principal.ts'
+import { type Revocations, STOPPING } from './revocations.ts'
 
 export interface PolicyStore {
   readonly database: Pick<Database, 'query'>
   readonly seams: Seams
+  /** Whom to tell of what was stopped before anybody hears that it was. */
+  readonly revocations?: Pick<Revocations, 'sync'>
 }
 
 /** A change of an account, its projects, keys or limits, while it holds the account's row. */
@@ -33,12 +36,13 @@ export interface PolicyChange {
  * @throws MeshError `not_found` where there is no such account, and all that authentication throws.
  */
 export async function changePolicy<Result>(
-  { database, seams }: PolicyStore,
+  { database, seams, revocations }: PolicyStore,
   principal: Principal,
   accountId: AccountId,
   change: (change: PolicyChange) => Promise<Result>,
 ): Promise<Result> {
-  return inTransaction(database.query, async (transaction) => {
+  let stopping = false
+  const changed = await inTransaction(database.query, async (transaction) => {
     const account = await transaction
       .updateTable('accounts')
       .set((set) => ({ policy_version: set('policy_version', '+', 1n) }))
@@ -52,7 +56,10 @@ export async function changePolicy<Result>(
       transaction,
       accountId,
       principal: current,
-      audit: (record) => recordAudit(transaction, seams, { ...record, accountId, actor: actorId(current) }),
+      audit: (record) => {
+        stopping ||= STOPPING.has(record.action)
+        return recordAudit(transaction, seams, { ...record, accountId, actor: actorId(current) })
+      },
       stopCalls: (keyIds, reason) => void stops.push({ keyIds, reason }),
     })
     for (const payload of writeNotices(accountId, stops)) {
@@ -60,6 +67,8 @@ export async function changePolicy<Result>(
     }
     return result
   })
+  if (stopping) await revocations?.sync()
+  return changed
 }
 
 async function readAgain(transaction: Kysely<Tables>, principal: Principal): Promise<Principal> {

@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { Client } from 'pg'
 import type { KeyId } from '../ids.ts'
 import { describeError, type Log } from '../log.ts'
-import type { Database } from '../storage/database.ts'
+import { type Database, endConnection } from '../storage/database.ts'
 import type { Authenticator } from './authenticate.ts'
 import { POLICY_CHANNEL, readNotice, type StopReason } from './policy-notice.ts'
 
@@ -15,6 +15,8 @@ export interface PolicyListenerOptions {
     readonly keyIds: readonly KeyId[]
     abortKeys(keyIds: readonly KeyId[], reason: StopReason): void
   }
+  /** Takes down what was stopped, whoever stopped it. */
+  readonly revocations?: { sync(): Promise<void> }
   readonly log: Log
   readonly reconnectMs?: number
   /** A connection that answers nothing for this long is given up, for a dead peer says nothing. */
@@ -22,11 +24,17 @@ export interface PolicyListenerOptions {
 }
 
 export interface PolicyListener {
+  /** Whether notices arrive now. */
+  readonly isConnected: boolean
+  /** Notices that were heard. */
+  readonly noticeCount: number
   close(): Promise<void>
 }
 
 const RECONNECT_MS = 250
 const HEARTBEAT_MS = 2_000
+/** A slow database is no dead one: it has as long as callers wait for it. */
+const ANSWER_PATIENCE_MS = 5_000
 
 /**
  * Hears of changes that any router makes, over a connection of its own, and gets itself a new one whenever that is
@@ -35,10 +43,11 @@ const HEARTBEAT_MS = 2_000
 export async function listenForPolicy(options: PolicyListenerOptions): Promise<PolicyListener> {
   const { promise: listening, resolve: onListening } = Promise.withResolvers<void>()
   const closing = new AbortController()
+  const heard: Heard = { isConnected: false, noticeCount: 0 }
   const running = (async () => {
     while (!closing.signal.aborted) {
       try {
-        await listenOnce(options, onListening, closing.signal)
+        await listenOnce(options, heard, onListening, closing.signal)
       } catch (error) {
         if (!closing.signal.aborted) options.log.warn('policy notices are interrupted', describeError(error))
       }
@@ -47,6 +56,12 @@ export async function listenForPolicy(options: PolicyListenerOptions): Promise<P
   })()
   await listening
   return {
+    get isConnected() {
+      return heard.isConnected
+    },
+    get noticeCount() {
+      return heard.noticeCount
+    },
     async close() {
       closing.abort()
       await running
@@ -54,9 +69,15 @@ export async function listenForPolicy(options: PolicyListenerOptions): Promise<P
   }
 }
 
+interface Heard {
+  isConnected: boolean
+  noticeCount: number
+}
+
 /** Listens until the connection is lost or the listener closes; it always ends by rejecting. */
 async function listenOnce(
   options: PolicyListenerOptions,
+  heard: Heard,
   onListening: () => void,
   closing: AbortSignal,
 ): Promise<void> {
@@ -66,6 +87,8 @@ async function listenOnce(
   client.once('end', () => fail(new Error('the connection ended')))
   closing.addEventListener('abort', onClosing)
   client.on('notification', ({ payload }) => {
+    heard.noticeCount++
+    void options.revocations?.sync()
     const notice = readNotice(payload ?? '')
     if (notice) {
       options.authenticator.evict(notice.accountId)
@@ -76,20 +99,36 @@ async function listenOnce(
     }
   })
   const heartbeatMs = options.heartbeatMs ?? HEARTBEAT_MS
-  const heartbeat = setInterval(() => void beat(client, heartbeatMs).catch(fail), heartbeatMs)
+  const answerMs = options.heartbeatMs ?? ANSWER_PATIENCE_MS
+  let isBeating = false
+  const heartbeat = setInterval(() => {
+    if (isBeating) return
+    isBeating = true
+    beat(client, answerMs)
+      .catch(fail)
+      .finally(() => {
+        isBeating = false
+      })
+  }, heartbeatMs)
   try {
     const began = client.query(`listen ${POLICY_CHANNEL}`).then(() => catchUp(options))
-    await Promise.all([began.then(onListening), lost])
+    const onBegan = (): void => {
+      heard.isConnected = true
+      onListening()
+    }
+    await Promise.all([began.then(onBegan), lost])
   } finally {
+    heard.isConnected = false
     clearInterval(heartbeat)
     closing.removeEventListener('abort', onClosing)
-    await client.end().catch(() => undefined)
+    await endConnection(client)
   }
 }
 
 /** Makes good for notices that may have been missed. */
-async function catchUp({ authenticator, liveCalls }: PolicyListenerOptions): Promise<void> {
+async function catchUp({ authenticator, liveCalls, revocations }: PolicyListenerOptions): Promise<void> {
   authenticator.evictAll()
+  void revocations?.sync()
   for (const { keyIds, reason } of await authenticator.stoppedAmong(liveCalls.keyIds)) {
     liveCalls.abortKeys(keyIds, reason)
   }

@@ -38,7 +38,9 @@ export async function admit(
   try {
     return await planAndReserve(request, asked, known, mesh)
   } catch (error) {
-    await unclaim(request, asked, mesh)
+    const unclaimed = unclaim(request, asked, mesh)
+    // Its caller has waited long enough for the database.
+    if (!(error instanceof MeshError) || error.code !== 'storage_unavailable') await unclaimed
     throw error
   }
 }

@@ -47,6 +47,9 @@ export async function claim(request: CallRequest, asked: Asked, caller: Caller, 
 export async function unclaim(request: CallRequest, asked: Asked, mesh: Mesh): Promise<void> {
   if (!asked.idempotency) return
   await mesh.claims.release(request.id).catch((error: unknown) => {
-    mesh.log.warn('an idempotency key stays claimed', { callId: request.id, ...describeError(error) })
+    mesh.log.warn('an idempotency key stays claimed for a while', {
+      callId: request.id,
+      ...describeError(error),
+    })
   })
 }

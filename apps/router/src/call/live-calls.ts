@@ -1,6 +1,6 @@
 import type { Caller } from '../accounts/caller.ts'
 import { MeshError } from '../errors.ts'
-import type { CallId, KeyId } from '../ids.ts'
+import type { AccountId, CallId, KeyId } from '../ids.ts'
 
 /** A call that runs on this router. Disposing of it says that it has ended. */
 export interface LiveCall extends Disposable {
@@ -17,19 +17,33 @@ const KEY_ENDINGS = {
   account_suspended: 'This account was suspended or closed while the call ran.',
 } as const
 
+/** One account in one world. */
+type Payer = `${AccountId}/${boolean}`
+
 interface Entry {
   readonly keyId: KeyId
   readonly abort: AbortController
 }
 
-/** The calls that run on this router, so that a key's end can end them, and a shutdown can wait for them. */
+/** How many calls may run on one router. */
+export interface LiveCallBounds {
+  readonly countMax: number
+  /** Of one account in one world. */
+  readonly countPerAccountMax: number
+}
+
+/**
+ * The calls that run on this router, so that a key's end can end them, and a shutdown can wait for them. One account
+ * never fills a router: there is always room for others.
+ */
 export class LiveCalls {
   readonly #calls = new Map<CallId, Entry>()
-  readonly #countMax: number
+  readonly #counts = new Map<Payer, number>()
+  readonly #bounds: LiveCallBounds
   #onIdle: (() => void) | undefined
 
-  constructor(countMax: number) {
-    this.#countMax = countMax
+  constructor(bounds: LiveCallBounds) {
+    this.#bounds = bounds
   }
 
   /** The keys of all running calls. */
@@ -41,11 +55,24 @@ export class LiveCalls {
     return this.#calls.size
   }
 
-  /** @throws MeshError `overloaded` where as many calls run as this router takes. */
+  /**
+   * @throws MeshError `too_many_concurrent` where the account runs as many calls as one may on this router,
+   * `overloaded` where the router runs as many as it takes.
+   */
   begin(callId: CallId, caller: Caller, closed: AbortSignal): LiveCall {
-    if (this.#calls.size >= this.#countMax) {
+    const payer: Payer = `${caller.account.id}/${caller.livemode}`
+    const running = this.#counts.get(payer) ?? 0
+    if (running >= this.#bounds.countPerAccountMax) {
+      throw new MeshError(
+        'too_many_concurrent',
+        'This account runs as many calls as one account may here: wait until a running call has ended.',
+        { metadata: { scope: 'account' } },
+      )
+    }
+    if (this.#calls.size >= this.#bounds.countMax) {
       throw new MeshError('overloaded', 'This router runs as many calls as it can. Send the request again.')
     }
+    this.#counts.set(payer, running + 1)
     const abort = new AbortController()
     const onClosed = (): void => abort.abort(closed.reason)
     if (closed.aborted) onClosed()
@@ -56,9 +83,16 @@ export class LiveCalls {
       [Symbol.dispose]: () => {
         closed.removeEventListener('abort', onClosed)
         this.#calls.delete(callId)
+        this.#release(payer)
         if (this.#calls.size === 0) this.#onIdle?.()
       },
     }
+  }
+
+  #release(payer: Payer): void {
+    const running = (this.#counts.get(payer) ?? 1) - 1
+    if (running === 0) this.#counts.delete(payer)
+    else this.#counts.set(payer, running)
   }
 
   /** Ends every call of these keys with an error. */

@@ -8,6 +8,7 @@ import type { Seams } from '../ids.ts'
 import type { Books } from '../ledger/books.ts'
 import type { IdempotencyClaims } from '../ledger/idempotency.ts'
 import type { Log } from '../log.ts'
+import type { CallObserver } from '../metrics/router-metrics.ts'
 import type { Policy } from '../policy.ts'
 import type { LiveCalls } from './live-calls.ts'
 import type { Pseudonyms } from './pseudonyms.ts'
@@ -27,6 +28,7 @@ export interface Mesh {
   readonly engines: { readonly live: Engine; readonly test: Engine }
   readonly liveCalls: LiveCalls
   readonly refusalRows: RefusalRows
+  readonly observer: CallObserver
   readonly pseudonyms: Pseudonyms
   /** Named in receipts as the issuer: the origin that people reach this router by. */
   readonly issuer: () => string

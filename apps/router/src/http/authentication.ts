@@ -25,13 +25,26 @@ export interface Access {
 /** Answers with the caller of a request. */
 export type KeyGuard = (request: FastifyRequest, scope?: Scope) => Promise<Caller>
 
-/** Builds the access checks over keys and operator keys. */
-export function createAccess(authenticator: Authenticator, database: Pick<Database, 'query'>): Access {
+/**
+ * Builds the access checks over keys and operator keys. Where operators have a port of their own, no other port
+ * takes their keys, or says whether it knows one.
+ */
+export function createAccess(
+  authenticator: Authenticator,
+  database: Pick<Database, 'query'>,
+  operators: 'welcome' | 'on_their_own_port' = 'welcome',
+): Access {
   const principals = new WeakMap<FastifyRequest, Promise<Principal>>()
 
   const authenticate = async (request: FastifyRequest): Promise<Principal> => {
     const secret = presentedSecret(request.headers)
     if (parseSecret(secret.reveal()).kind === 'foreign') {
+      if (operators === 'on_their_own_port') {
+        throw new MeshError(
+          'invalid_api_key',
+          'This is no key of an account. Operator keys are taken on the port that MESH_ADMIN_PORT names.',
+        )
+      }
       return { kind: 'operator', operator: await authenticateOperator(database, secret) }
     }
     return { kind: 'key', caller: await authenticator.authenticate(secret) }

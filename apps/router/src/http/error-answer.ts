@@ -61,6 +61,7 @@ const FASTIFY_ERRORS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: ['payload_too_large', 'The body is too large for this route.'],
   FST_ERR_BAD_URL: ['invalid_request', 'The URL holds a percent sign that does not begin a valid escape.'],
   FST_ERR_MAX_PARAM_LENGTH: ['invalid_request', 'A part of the URL is longer than any id of MESH.'],
+  FST_ERR_ROUTE_MISSING_CONTENT_TYPE: ['method_not_allowed', 'No route of MESH takes the method QUERY.'],
 }
 
 /** Any thrown value as the error to answer with. What MESH did not throw itself becomes `internal`. */

@@ -2,26 +2,29 @@ import type { ServerResponse } from 'node:http'
 import type { Candidate } from '@mesh/engine/plan.ts'
 import type { Answer } from '../call/answer.ts'
 
-/** The reader is gone, or took nothing for too long. Nothing more can be written. */
+/** The reader is gone, or was cut off. Nothing more can be written. */
 class ReaderGone extends Error {
   override readonly name = 'ReaderGone'
 }
 
+/** A large body goes in parts of this size, so that it can be seen how fast it is taken. */
+const PART_BYTES = 16_384
+
 /**
  * An HTTP response as the way back to a caller. It writes to the raw response: web streams on this path cost several
- * times the CPU and memory. A write that the socket cannot take at once waits for the reader, so memory stays bounded.
+ * times the CPU and memory. A write that the socket cannot take at once waits for the reader, so memory stays bounded;
+ * the server cuts off who reads too slowly (`cutSlowReaders`).
  */
 export class HttpAnswer implements Answer {
   readonly #response: ServerResponse
-  readonly #readerStallMs: number
+  #isWhole = false
   #headers: Readonly<Record<string, string>>
   #headHeadersFor: (served: Candidate | undefined) => Readonly<Record<string, string>> = () => ({})
 
-  /** `headers` are those that every answer carries (request id, CORS); `readerStallMs` bounds one wait for the reader. */
-  constructor(response: ServerResponse, headers: Readonly<Record<string, string>>, readerStallMs: number) {
+  /** `headers` are those that every answer carries (request id, CORS). */
+  constructor(response: ServerResponse, headers: Readonly<Record<string, string>>) {
     this.#response = response
     this.#headers = headers
-    this.#readerStallMs = readerStallMs
   }
 
   get headSent(): boolean {
@@ -59,32 +62,39 @@ export class HttpAnswer implements Answer {
 
   whole(status: number, body: string): void {
     if (!this.#isOpen) return
+    this.#isWhole = true
+    const length = Buffer.byteLength(body)
     this.#response.writeHead(status, {
       ...this.#headers,
       'content-type': 'application/json; charset=utf-8',
-      'content-length': Buffer.byteLength(body),
+      'content-length': length,
     })
-    this.#response.end(body)
+    if (length <= PART_BYTES) this.#response.end(body)
+    // All is charged and said by now: nobody has to hear that the reader left within.
+    else this.#endInParts(Buffer.from(body)).catch(() => {})
   }
 
-  /** Whether anybody listens, and the end has not been sent. */
+  async #endInParts(bytes: Buffer): Promise<void> {
+    let sent = 0
+    for (; sent + PART_BYTES < bytes.length; sent += PART_BYTES) {
+      if (!this.#response.write(bytes.subarray(sent, sent + PART_BYTES))) await this.#drained()
+    }
+    this.#response.end(bytes.subarray(sent))
+  }
+
+  /** Whether anybody listens, and neither the end nor a whole answer has been sent. */
   get #isOpen(): boolean {
-    return !this.#response.destroyed && !this.#response.writableEnded
+    return !this.#response.destroyed && !this.#response.writableEnded && !this.#isWhole
   }
 
   #drained(): Promise<void> {
     const response = this.#response
     const { promise, resolve, reject } = Promise.withResolvers<void>()
-    const timer = setTimeout(() => {
-      reject(new ReaderGone())
-      response.destroy()
-    }, this.#readerStallMs)
     const onDrain = (): void => resolve()
     const onClose = (): void => reject(new ReaderGone())
     response.once('drain', onDrain)
     response.once('close', onClose)
     return promise.finally(() => {
-      clearTimeout(timer)
       response.off('drain', onDrain)
       response.off('close', onClose)
     })

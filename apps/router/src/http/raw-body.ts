@@ -1,8 +1,11 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import { CHAT_BOUNDS } from '@mesh/engine/shapes/chat-completions/bounds.ts'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { MeshError } from '../errors.ts'
 import { BodyBudget, type BodyShare } from './body-budget.ts'
+import type { HttpObserver } from './http-observer.ts'
+import { type JsonBounds, jsonExcess } from './json-measure.ts'
 
 /** How much of a body is read, and for how long. */
 export interface BodyBounds {
@@ -32,19 +35,31 @@ export function useJsonBodies(
 ) {
   server.removeAllContentTypeParsers()
   server.addContentTypeParser('*', (request: FastifyRequest) =>
-    withBytes(request, bounds, (bytes) => {
-      if (bytes.length === 0) return undefined
-      requireJson(request.headers)
-      return parseJson(bytes)
-    }),
+    orTell(request, () =>
+      withBytes(request, bounds, (bytes) => {
+        if (bytes.length === 0) return undefined
+        requireJson(request.headers)
+        return parseJson(bytes)
+      }),
+    ),
   )
 }
 
 const BODY_BUDGET = 'bodyBudget'
 
 /** Bounds what all bodies of a server take together while they are read. Needed before any body is. */
-export function useBodyBudget(server: Pick<FastifyInstance, 'decorate'>, bytesMax: number): void {
-  server.decorate(BODY_BUDGET, new BodyBudget(bytesMax))
+export function useBodyBudget(
+  server: Pick<FastifyInstance, 'decorate'>,
+  bytesMax: number,
+  observer?: HttpObserver,
+): void {
+  const budget = new BodyBudget(bytesMax, observer)
+  observer?.bodies(budget)
+  server.decorate(BODY_BUDGET, budget)
+}
+
+function bodyBudgetOf(server: Pick<FastifyInstance, 'getDecorator'>): BodyBudget {
+  return server.getDecorator<BodyBudget>(BODY_BUDGET)
 }
 
 /**
@@ -53,8 +68,20 @@ export function useBodyBudget(server: Pick<FastifyInstance, 'decorate'>, bytesMa
  * `client_disconnected`, or `invalid_request` for what is not JSON in UTF-8.
  */
 export async function readJsonBody(request: FastifyRequest, bounds: BodyBounds): Promise<unknown> {
-  requireJson(request.headers)
-  return withBytes(request, bounds, parseJson)
+  return orTell(request, async () => {
+    requireJson(request.headers)
+    return withBytes(request, bounds, parseJson)
+  })
+}
+
+/** Reads a body, and tells what it is refused for where it is. */
+async function orTell(request: FastifyRequest, read: () => Promise<unknown>): Promise<unknown> {
+  try {
+    return await read()
+  } catch (error) {
+    if (error instanceof MeshError) bodyBudgetOf(request.server).refused(error.code)
+    throw error
+  }
 }
 
 /** Reads a body and parses it, and lets go of its bytes then. */
@@ -63,7 +90,7 @@ async function withBytes(
   bounds: BodyBounds,
   parse: (bytes: Buffer) => unknown,
 ): Promise<unknown> {
-  using share = request.server.getDecorator<BodyBudget>(BODY_BUDGET).share()
+  using share = bodyBudgetOf(request.server).share()
   return parse(await readBytes(request.raw, bounds, share))
 }
 
@@ -93,8 +120,15 @@ function requireJson(headers: IncomingHttpHeaders): void {
 const PROTOTYPE_PROPERTY =
   /"(?:_|\\u005[Ff]){2}(?:p|\\u0070)(?:r|\\u0072)(?:o|\\u006[Ff])(?:t|\\u0074)(?:o|\\u006[Ff])(?:_|\\u005[Ff]){2}"\s*:/
 
+/** No body of any route has more, so that none is parsed that could not be taken. */
+const JSON_BOUNDS: JsonBounds = {
+  nestingMax: CHAT_BOUNDS.nestingMax,
+  valuesMax: CHAT_BOUNDS.valuesMax,
+}
+
 function parseJson(bytes: Buffer): unknown {
   if (!isUtf8(bytes)) throw new MeshError('invalid_request', 'The body is not valid UTF-8.')
+  requireJsonWithin(bytes, JSON_BOUNDS)
   const text = bytes.toString('utf8')
   try {
     const value: unknown = JSON.parse(text)
@@ -106,15 +140,28 @@ function parseJson(bytes: Buffer): unknown {
   throw new MeshError('invalid_request', 'The body holds a property name that MESH does not take.')
 }
 
+function requireJsonWithin(bytes: Buffer, bounds: JsonBounds): void {
+  const excess = jsonExcess(bytes, bounds)
+  if (excess === undefined) return
+  throw new MeshError(
+    'invalid_request',
+    excess === 'nesting'
+      ? `The request must be nested at most ${bounds.nestingMax} levels deep.`
+      : `The request must have at most ${bounds.valuesMax} values in all.`,
+  )
+}
+
 /**
  * A body that is too large is not cut off: the rest is thrown away as it comes, because closing the connection on a
- * client that still sends loses it the answer. The server's own request time-out ends those who never stop.
+ * client that still sends loses it the answer. `endUnreadBodies` ends those who never stop.
  */
 function readBytes(message: IncomingMessage, bounds: BodyBounds, share: BodyShare): Promise<Buffer> {
   if (Number(message.headers['content-length'] ?? 0) > bounds.bodyBytesMax) {
     message.resume()
     return Promise.reject(tooLarge(bounds))
   }
+  // Who left while his key was looked up is not heard of any more.
+  if (message.destroyed) return Promise.reject(connectionLost())
   const { promise, resolve, reject } = Promise.withResolvers<Buffer>()
   const chunks: Buffer[] = []
   let length = 0
@@ -129,9 +176,7 @@ function readBytes(message: IncomingMessage, bounds: BodyBounds, share: BodyShar
   }
   const onEnd = (): void =>
     resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, length))
-  const onLost = (): void => {
-    reject(new MeshError('client_disconnected', 'The connection closed before the body had come whole.'))
-  }
+  const onLost = (): void => reject(connectionLost())
   const timer = setTimeout(() => {
     reject(
       new MeshError(
@@ -146,6 +191,10 @@ function readBytes(message: IncomingMessage, bounds: BodyBounds, share: BodyShar
     message.off('data', onData).off('end', onEnd).off('close', onLost)
     message.resume()
   })
+}
+
+function connectionLost(): MeshError {
+  return new MeshError('client_disconnected', 'The connection closed before the body had come whole.')
 }
 
 function tooLarge(bounds: BodyBounds): MeshError {

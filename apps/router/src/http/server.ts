@@ -1,4 +1,4 @@
-import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import cors from '@fastify/cors'
 import {
   type FastifyBaseLogger,
@@ -12,15 +12,20 @@ import {
 import { MeshError } from '../errors.ts'
 import { newId, type Seams } from '../ids.ts'
 import { describeError, type Log } from '../log.ts'
-import { clientErrorHandler, trackAnswers } from './client-error.ts'
+import { clientErrorHandler, refuseTunnels, trackAnswers } from './client-error.ts'
+import { Connections } from './connections.ts'
 import { CORS_HEADERS, corsDelegate, isCrossOrigin } from './cors.ts'
 import { asMeshError, errorAnswer, isOwnFault } from './error-answer.ts'
+import { type HttpObserver, tellOfRequests } from './http-observer.ts'
 import { type BodyBounds, useBodyBudget, useJsonBodies } from './raw-body.ts'
+import { originForm, requirePlainTransfer, requireSingleHeaders } from './request-head.ts'
+import { cutSlowReaders, type ReaderBounds } from './slow-readers.ts'
 import { unknownRoute } from './unknown-route.ts'
+import { endUnreadBodies } from './unread-bodies.ts'
 import { type ZodTypeProvider, zodValidatorCompiler } from './validation.ts'
 
 /** What one connection and one request may cost before MESH knows who is there. */
-export interface HttpBounds extends BodyBounds {
+export interface HttpBounds extends BodyBounds, ReaderBounds {
   /** Of all request bodies that are read at once. */
   readonly bodyBytesAtOnceMax: number
   /** All header lines of a request together. */
@@ -32,8 +37,10 @@ export interface HttpBounds extends BodyBounds {
   readonly keepAliveTimeoutMs: number
   /** Silence in both directions that ends a connection. Longer than the longest wait for a provider. */
   readonly connectionTimeoutMs: number
-  /** Connections beyond this many are closed as they come. */
+  /** Connections at once: for one more, the one that is idle longest is closed. */
   readonly connectionsMax: number
+  /** Bytes of answers that one connection keeps waiting for its reader before its upstream has to wait too. */
+  readonly waitingBytesMax: number
   /** The longest part of a path that stands for an id. */
   readonly pathPartCharactersMax: number
 }
@@ -49,6 +56,10 @@ export const DEFAULT_HTTP_BOUNDS: HttpBounds = {
   keepAliveTimeoutMs: 75_000,
   connectionTimeoutMs: 960_000,
   connectionsMax: 20_000,
+  waitingBytesMax: 16_384,
+  readerStallMs: 60_000,
+  readerBytesPerSecondMin: 64,
+  readerDeadlineMs: 900_000,
   pathPartCharactersMax: 256,
 }
 
@@ -56,6 +67,8 @@ export interface ServerOptions {
   readonly bounds: HttpBounds
   readonly log: Log
   readonly seams: Seams
+  /** Is told what becomes of requests. */
+  readonly observer?: HttpObserver
 }
 
 /** The HTTP server, with zod schemas as the types of its routes. */
@@ -74,11 +87,12 @@ const NODE_CHECK_INTERVAL_MS = 1_000
  * listen yet. While it closes, requests on open connections get 503 `overloaded`.
  */
 export function createServer(options: ServerOptions): Server {
-  const { bounds, log, seams } = options
+  const { bounds, log, seams, observer } = options
   const server = fastify({
     logger: false,
     genReqId: () => newId('req', seams),
     requestIdHeader: false,
+    rewriteUrl: originForm,
     bodyLimit: bounds.bodyBytesMax,
     connectionTimeout: bounds.connectionTimeoutMs,
     keepAliveTimeout: bounds.keepAliveTimeoutMs,
@@ -86,6 +100,7 @@ export function createServer(options: ServerOptions): Server {
     return503OnClosing: false,
     routerOptions: { maxParamLength: bounds.pathPartCharactersMax },
     http: {
+      highWaterMark: bounds.waitingBytesMax,
       maxHeaderSize: bounds.headerBytesMax,
       headersTimeout: bounds.headersTimeoutMs,
       connectionsCheckingInterval: Math.min(NODE_CHECK_INTERVAL_MS, bounds.headersTimeoutMs),
@@ -96,31 +111,25 @@ export function createServer(options: ServerOptions): Server {
     frameworkErrors: (error, request, reply) => answerOutsideRoutes(error, request, reply),
   }).withTypeProvider<ZodTypeProvider>()
 
-  server.server.maxConnections = bounds.connectionsMax
+  const connections = new Connections(server.server, bounds.connectionsMax)
+  cutSlowReaders(server.server, bounds, () => observer?.slowReaderCut())
   trackAnswers(server.server)
-  endConnectionsOnceClosing(server.server)
+  refuseTunnels(server.server, seams)
+  endUnreadBodies(server.server, bounds.bodyTimeoutMs)
   // Node would answer an unknown Expect header by itself; MESH answers the request as if it were not there.
   server.server.on('checkExpectation', (request, response) => server.routing(request, response))
   server.setValidatorCompiler(zodValidatorCompiler)
-  useBodyBudget(server, bounds.bodyBytesAtOnceMax)
+  useBodyBudget(server, bounds.bodyBytesAtOnceMax, observer)
   useJsonBodies(server, bounds)
   server.register(cors, { delegator: corsDelegate })
-  addEntryHooks(server)
+  if (observer) tellOfRequests(server, observer)
+  addEntryHooks(server, connections)
   server.setErrorHandler((error, request, reply) => answerError(error, request, reply, log))
   server.setNotFoundHandler(unknownRoute(server))
   return server
 }
 
-/** Node ends idle connections when it stops to listen, once: those that are idle later would be waited for. */
-function endConnectionsOnceClosing(server: HttpServer): void {
-  server.on('request', (_request, response) => {
-    response.once('close', () => {
-      if (!server.listening) server.closeIdleConnections()
-    })
-  })
-}
-
-function addEntryHooks(server: Server): void {
+function addEntryHooks(server: Server, connections: Connections): void {
   let closing = false
   server.addHook('preClose', async () => {
     closing = true
@@ -132,9 +141,16 @@ function addEntryHooks(server: Server): void {
       ...(isCrossOrigin(request.url) ? { 'cache-control': 'no-store' } : {}),
     })
     if (closing) throw new MeshError('overloaded', 'This router is shutting down. Send the request again.')
+    if (connections.isExcess(request.raw)) {
+      throw new MeshError('overloaded', 'This router has as many connections as it takes. Send it again.', {
+        headers: { connection: 'close' },
+      })
+    }
     if (request.headers.host === undefined && request.raw.httpVersion !== '1.0') {
       throw new MeshError('invalid_request', 'The request has no Host header.')
     }
+    requireSingleHeaders(request.raw)
+    requirePlainTransfer(request.raw)
   })
 }
 

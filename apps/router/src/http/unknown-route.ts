@@ -49,7 +49,6 @@ const NOT_BUILT: readonly (readonly [prefix: string, instead: string])[] = [
   ['/v1/webhooks', 'Ask GET /v1/logs and GET /v1/ledger.'],
   ['/v1/providers', 'GET /v1/models says which models are available. Providers are set in the environment.'],
   ['/v1/prices', 'GET /v1/models shows prices. The mark-up is set in the file that MESH_SETTINGS names.'],
-  ['/metrics', 'Use GET /v1/usage and the log.'],
   ['/openapi.json', 'The README shows the routes in use.'],
   ['/docs', 'The documents lie in the folder docs of the project.'],
   ['/llms.txt', 'The documents lie in the folder docs of the project.'],

@@ -1,13 +1,14 @@
 import type pg from 'pg'
-import type { Database } from '../storage/database.ts'
+import { type Database, endConnection } from '../storage/database.ts'
 
 const STATEMENT_TIMEOUT_MS = 4_000
-const LOCK_TIMEOUT_MS = 2_000
+/**
+ * How long a batch waits for a book that somebody else has, and all of its accounts with it. Other batches have one
+ * for milliseconds; what is longer is somebody's own doing, and the accounts that nobody has go on without the others.
+ */
+const LOCK_TIMEOUT_MS = 200
 /** The client's own bound, for a server that no longer keeps to its own. */
 export const QUERY_TIMEOUT_MS = 6_000
-
-/** `pg` takes a bound for a single query too, though its types do not say so. */
-export type BoundedQuery = pg.QueryConfig & { readonly query_timeout: number }
 
 /**
  * Opens a connection for one batcher. With `off` a commit does not wait for the disk: others see it at once, and only
@@ -34,7 +35,7 @@ export async function orEnd(client: pg.Client, preparation: Promise<unknown>): P
   try {
     await preparation
   } catch (error) {
-    await client.end().catch(() => undefined)
+    await endConnection(client)
     throw error
   }
 }

@@ -1,4 +1,6 @@
 import type pg from 'pg'
+import type { BoundedQuery } from '../storage/database.ts'
+import type { LockedBooks } from './batcher.ts'
 import type {
   ExtendDecision,
   ExtendRequest,
@@ -9,7 +11,7 @@ import type {
   Payer,
   RateWindow,
 } from './books.ts'
-import { type BoundedQuery, QUERY_TIMEOUT_MS } from './books-connection.ts'
+import { QUERY_TIMEOUT_MS } from './books-connection.ts'
 
 /** What the hold function decides on: new holds and wider ones, in one batch and in the order of their arrival. */
 export type Asking =
@@ -34,6 +36,11 @@ export interface DecisionRow {
   readonly reset_ms: bigint | null
 }
 
+/** What `hold_free_calls` answers where somebody else has the account's book: see `0005-busy-books.sql`. */
+interface BusyRow {
+  readonly reason: 'busy'
+}
+
 export interface HoldTerms {
   readonly routerId: string
   readonly holdTtlMs: number
@@ -41,19 +48,22 @@ export interface HoldTerms {
   readonly keyShareBasisPoints: number
 }
 
-/** Decides a batch in one statement. */
+/** Decides a batch in one statement. Where books that others have are skipped, the answer for their items is `busy`. */
 export async function postHolds(
   client: pg.Client,
   batch: readonly Asking[],
   { routerId, holdTtlMs, keyShareBasisPoints }: HoldTerms,
-): Promise<readonly DecisionRow[]> {
+  lockedBooks: LockedBooks,
+): Promise<readonly (DecisionRow | 'busy')[]> {
+  const name = lockedBooks === 'wait' ? 'hold_calls' : 'hold_free_calls'
   const statement: BoundedQuery = {
-    name: 'hold_calls',
-    text: `select * from hold_calls($1, $2, $3 * interval '1 millisecond', $4)`,
+    name,
+    text: `select * from ${name}($1, $2, $3 * interval '1 millisecond', $4)`,
     query_timeout: QUERY_TIMEOUT_MS,
     values: [JSON.stringify(batch.map(askingRow)), routerId, holdTtlMs, keyShareBasisPoints],
   }
-  return (await client.query<DecisionRow>(statement)).rows
+  const { rows } = await client.query<DecisionRow | BusyRow>(statement)
+  return rows.map((row) => (row.reason === 'busy' ? 'busy' : row))
 }
 
 function askingRow(asking: Asking, index: number): object {

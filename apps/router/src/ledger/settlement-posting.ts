@@ -1,13 +1,16 @@
 import type pg from 'pg'
 import { siblingId } from '../ids.ts'
+import type { BoundedQuery } from '../storage/database.ts'
+import type { LockedBooks } from './batcher.ts'
 import type { Settled, Settlement } from './books.ts'
-import { type BoundedQuery, QUERY_TIMEOUT_MS } from './books-connection.ts'
+import { QUERY_TIMEOUT_MS } from './books-connection.ts'
 import { payerColumns } from './hold-posting.ts'
 
 /** A row that `settle_calls` answers with: see `storage/migrations/0003-settlements.sql`. */
 interface SettledRow {
   readonly ledger_entry_id: string | null
-  readonly duplicate: boolean
+  /** Null where somebody else has the account's book: see `0005-busy-books.sql`. */
+  readonly duplicate: boolean | null
 }
 
 /** A settlement, or one that stands instead of an earlier one of the same call. */
@@ -15,24 +18,31 @@ export interface Settling {
   readonly settlement: Settlement
   /** Whether what the earlier one charged, if it was posted, is given back. */
   readonly withdraws: boolean
+  /** Whether it is given back where it is posted too late. */
+  readonly isWithdrawnIfLate?: boolean
 }
 
-/** Posts a batch in one statement. */
+/** Posts a batch in one statement. Where books that others have are skipped, the answer for their items is `busy`. */
 export async function postSettlements(
   client: pg.Client,
   batch: readonly Settling[],
-): Promise<readonly Settled[]> {
+  lockedBooks: LockedBooks,
+): Promise<readonly (Settled | 'busy')[]> {
+  const name = lockedBooks === 'wait' ? 'settle_calls' : 'settle_free_calls'
   const statement: BoundedQuery = {
-    name: 'settle_calls',
-    text: 'select * from settle_calls($1)',
+    name,
+    text: `select * from ${name}($1)`,
     query_timeout: QUERY_TIMEOUT_MS,
     values: [JSON.stringify(batch.map(settlementRow))],
   }
   const { rows } = await client.query<SettledRow>(statement)
-  return rows.map(({ ledger_entry_id, duplicate }) => ({
-    ...(ledger_entry_id === null ? {} : { ledgerEntryId: siblingId('led', ledger_entry_id) }),
-    duplicate,
-  }))
+  return rows.map(({ ledger_entry_id, duplicate }) => {
+    if (duplicate === null) return 'busy'
+    return {
+      ...(ledger_entry_id === null ? {} : { ledgerEntryId: siblingId('led', ledger_entry_id) }),
+      duplicate,
+    }
+  })
 }
 
 /**

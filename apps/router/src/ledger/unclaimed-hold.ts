@@ -1,13 +1,17 @@
+import type { NanoUsd } from '@mesh/catalog/money.ts'
 import { EMPTY_BUCKETS } from '@mesh/catalog/token-buckets.ts'
-import type { HoldGranted, HoldRequest, Settlement } from './books.ts'
+import type { HoldRequest, Settlement } from './books.ts'
 
-/** The end of a call that was granted a hold after its caller had been told to come again: it never left. */
-export function unclaimedHold(request: HoldRequest, { heldNano, outputTokens }: HoldGranted): Settlement {
+/**
+ * The end of a call whose caller had been told by the time of its hold that the books cannot be reached, or whose hold
+ * is not known to be there: it never left.
+ */
+export function neverLeft(request: HoldRequest, heldNano: NanoUsd, heldTokens: number): Settlement {
   return {
     callId: request.callId,
     payer: request.payer,
     heldNano,
-    heldTokens: request.inputTokens + outputTokens,
+    heldTokens,
     totalNano: 0n,
     upstreamNano: 0n,
     absorbed: [],

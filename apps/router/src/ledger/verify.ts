@@ -26,9 +26,14 @@ export async function* verifyLedger(database: Database): AsyncGenerator<Differen
   const snapshot = await database.connect()
   try {
     await snapshot.query('begin isolation level repeatable read read only; set local statement_timeout = 0')
-    yield* verifyBooks(snapshot)
-    yield* verifyCharges(snapshot)
+    yield* verifySnapshot(snapshot)
   } finally {
     await snapshot.end()
   }
+}
+
+/** As `verifyLedger`, over a connection that is in a transaction: what that has written counts. */
+export async function* verifySnapshot(snapshot: Snapshot): AsyncGenerator<Difference> {
+  yield* verifyBooks(snapshot)
+  yield* verifyCharges(snapshot)
 }

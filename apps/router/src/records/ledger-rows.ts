@@ -59,6 +59,9 @@ export function ledgerCsv(rows: readonly LedgerRow[]): string {
 
 const AMOUNT = /^-?\d+\.\d+$/
 
+/** What begins a formula, also in the full width that East Asian keyboards write, and what is skipped before one. */
+const FORMULA = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/
+
 /**
  * Text that a spreadsheet would run as a formula is made inert with a leading quote (OWASP, CSV injection). Amounts
  * may begin with a minus: they are numbers by their form, not text that anyone wrote.
@@ -66,6 +69,6 @@ const AMOUNT = /^-?\d+\.\d+$/
 function csvCell(value: unknown, column: string): string {
   const text = value === null || value === undefined ? '' : String(value)
   const isAmount = column.endsWith('Usd') && AMOUNT.test(text)
-  const inert = !isAmount && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text
+  const inert = !isAmount && FORMULA.test(text) ? `'${text}` : text
   return /[",\r\n]/.test(inert) ? `"${inert.replaceAll('"', '""')}"` : inert
 }

@@ -8,6 +8,7 @@ import {
   sign,
 } from 'node:crypto'
 import { chmod, link, readFile, rm, writeFile } from 'node:fs/promises'
+import { Sensitive } from '../sensitive.ts'
 import { StartupError } from '../storage/startup-error.ts'
 
 /** A public Ed25519 key as a JSON Web Key (RFC 8037). */
@@ -28,6 +29,8 @@ export interface SigningKey {
   sign(bytes: Uint8Array): Buffer
   /** 32 bytes for one named purpose: the same on every router that has this key. */
   deriveSecret(purpose: string): Buffer
+  /** The private key itself (PKCS #8), for another process of this machine. */
+  readonly pem: Sensitive<string>
 }
 
 /**
@@ -45,7 +48,7 @@ export async function loadSigningKey(
       `The signing key file named by MESH_SIGNING_KEY_FILE is not there. Make one with: openssl genpkey -algorithm ed25519`,
     )
   }
-  return signingKeyFrom(parsePrivateKey(pem))
+  return signingKeyFrom(new Sensitive(pem))
 }
 
 async function readIfThere(file: string): Promise<string | undefined> {
@@ -85,7 +88,9 @@ function parsePrivateKey(pem: string): KeyObject {
   throw new StartupError('The signing key file does not hold an Ed25519 private key in PEM form.')
 }
 
-function signingKeyFrom(privateKey: KeyObject): SigningKey {
+/** @throws StartupError where the text is not an Ed25519 key in PEM form. */
+export function signingKeyFrom(pem: Sensitive<string>): SigningKey {
+  const privateKey = parsePrivateKey(pem.reveal())
   const jwk = createPublicKey(privateKey).export({ format: 'jwk' })
   const x = jwk.x ?? ''
   const keyId = createHash('sha256').update(`{"crv":"Ed25519","kty":"OKP","x":"${x}"}`).digest('base64url')
@@ -95,5 +100,6 @@ function signingKeyFrom(privateKey: KeyObject): SigningKey {
     publicJwk: { kty: 'OKP', crv: 'Ed25519', x, kid: keyId, alg: 'Ed25519', use: 'sig' },
     sign: (bytes) => sign(null, bytes, privateKey),
     deriveSecret: (purpose) => Buffer.from(hkdfSync('sha256', privateBytes, 'mesh', purpose, 32)),
+    pem,
   }
 }

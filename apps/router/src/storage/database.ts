@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import {
   Kysely,
   type PostgresCursor,
@@ -7,7 +8,7 @@ import {
   type PostgresQueryResult,
 } from 'kysely'
 import pg from 'pg'
-import { storageError } from './storage-error.ts'
+import { connectionError, storageError } from './storage-error.ts'
 import type { Tables } from './tables.ts'
 
 /** Where a PostgreSQL is: the URL of an external one, or the parts of the embedded one (`host` is a socket folder). */
@@ -26,7 +27,10 @@ export interface DatabaseOptions {
   readonly poolSize: number
   /** Shown in `pg_stat_activity`. */
   readonly applicationName: string
-  /** The database gives a statement up after this long. 0 is no bound. */
+  /**
+   * The database gives a statement up after this long, and ends a session that does nothing within a transaction for
+   * as long; a little later the client gives up a database that says nothing at all. 0 is no bound.
+   */
   readonly statementTimeoutMs: number
   /** The database gives up waiting for a lock after this long. 0, the default, is no bound. */
   readonly lockTimeoutMs?: number
@@ -48,9 +52,21 @@ export interface Database {
   close(): Promise<void>
 }
 
+/** `pg` takes a bound for a single query too, though its types do not say so. */
+export type BoundedQuery = pg.QueryConfig & { readonly query_timeout: number }
+
 const CONNECT_TIMEOUT_MS = 5_000
 const IDLE_TIMEOUT_MS = 30_000
+/** How much longer the client waits than the database works: on a way where packets vanish nothing else ends a wait. */
+const ANSWER_GRACE_MS = 1_000
+/** How long a goodbye may take, which a database that no longer answers never returns. */
+const END_PATIENCE_MS = 1_000
 const DATE_LIMIT_MS = 8.64e15
+
+/** The name of the sessions of one router, by which they are told from those of its siblings. */
+export function applicationName(routerId: string): string {
+  return `mesh ${routerId}`
+}
 
 /** Opens a pool. Connections are made as they are needed, so this neither waits nor fails. */
 export function openDatabase(connection: ConnectionOptions, options: DatabaseOptions): Database {
@@ -70,7 +86,9 @@ export function openDatabase(connection: ConnectionOptions, options: DatabaseOpt
       const client = new pg.Client(config)
       // Without a listener a broken connection would end the process; its owner hears `end`.
       client.on('error', () => undefined)
-      await client.connect().catch(rethrow)
+      await client.connect().catch((error: unknown) => {
+        throw connectionError(error)
+      })
       return client
     },
     // Not by way of Kysely: it leaves a pool alone that it was never asked to use itself.
@@ -79,6 +97,15 @@ export function openDatabase(connection: ConnectionOptions, options: DatabaseOpt
       await closed
     },
   }
+}
+
+/** Ends a connection. Resolves when it has ended, or when its goodbye takes too long; it never rejects. */
+export async function endConnection(client: pg.Client): Promise<void> {
+  const enough = new AbortController()
+  const patience = pause(END_PATIENCE_MS, undefined, { signal: enough.signal, ref: false })
+  await Promise.race([client.end(), patience]).catch(() => undefined)
+  enough.abort()
+  await patience.catch(() => undefined)
 }
 
 /** Runs statements in the transaction that `query` is in already, or else in one of their own. */
@@ -96,12 +123,22 @@ function clientConfig(connection: ConnectionOptions, options: DatabaseOptions): 
     ...(url === undefined ? parts : { connectionString: url }),
     application_name: options.applicationName,
     connectionTimeoutMillis: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
-    statement_timeout: options.statementTimeoutMs,
+    ...boundsOf(options.statementTimeoutMs),
     lock_timeout: options.lockTimeoutMs ?? 0,
     keepAlive: true,
     // Days and months of limits begin at midnight UTC whatever the server's own zone is.
     options: '-c timezone=UTC',
     types: { getTypeParser },
+  }
+}
+
+function boundsOf(statementTimeoutMs: number): pg.ClientConfig {
+  if (statementTimeoutMs === 0) return {}
+  return {
+    statement_timeout: statementTimeoutMs,
+    // What a session leaves locked goes with it, also where its client vanished within a transaction.
+    idle_in_transaction_session_timeout: statementTimeoutMs,
+    query_timeout: statementTimeoutMs + ANSWER_GRACE_MS,
   }
 }
 
@@ -134,7 +171,9 @@ function reportingPool(pool: pg.Pool): PostgresPool {
   return {
     options: pool.options,
     async connect() {
-      const client = await pool.connect().catch(rethrow)
+      const client = await pool.connect().catch((error: unknown) => {
+        throw connectionError(error)
+      })
       const reporting = known.get(client) ?? new ReportingClient(client)
       known.set(client, reporting)
       return reporting
@@ -145,6 +184,8 @@ function reportingPool(pool: pg.Pool): PostgresPool {
 
 class ReportingClient implements PostgresPoolClient {
   readonly #client: pg.PoolClient
+  /** Whether it has shown a database that cannot serve: a silent one, a read-only standby. The next one may be better. */
+  #isSpent = false
 
   constructor(client: pg.PoolClient) {
     this.#client = client
@@ -154,14 +195,14 @@ class ReportingClient implements PostgresPoolClient {
   query<Row>(cursor: PostgresCursor<Row>): PostgresCursor<Row>
   query(statement: unknown, parameters: readonly unknown[] = []): unknown {
     if (typeof statement !== 'string') throw new TypeError('MESH reads pages, not cursors')
-    return this.#client.query(statement, [...parameters]).catch(rethrow)
+    return this.#client.query(statement, [...parameters]).catch((error: unknown) => {
+      const told = storageError(error)
+      this.#isSpent ||= told !== error
+      throw told
+    })
   }
 
   release(destroy?: boolean): void {
-    this.#client.release(destroy)
+    this.#client.release(destroy === true || this.#isSpent)
   }
-}
-
-function rethrow(error: unknown): never {
-  throw storageError(error)
 }

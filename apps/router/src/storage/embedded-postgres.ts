@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
+import { setTimeout as pause } from 'node:timers/promises'
 import { type ClusterConnection, ensureDatabase, findRunningServer, startServer } from './cluster.ts'
 import {
   clusterMajor,
@@ -10,7 +11,7 @@ import {
   prepareSocketFolder,
   removeSocketFolder,
 } from './data-folder.ts'
-import { lockHome } from './home-lock.ts'
+import { hasWorkers, lockHome } from './home-lock.ts'
 import { type PostgresBinaries, usablePostgresBinaries } from './postgres-binaries.ts'
 import { initialiseCluster } from './postgres-server.ts'
 import { watchServer } from './server-watch.ts'
@@ -36,6 +37,9 @@ export interface EmbeddedPostgres {
 }
 
 const PASSWORD_BYTES = 24
+/** Longer than they may take to drain, unless `shutdown.drainMs` was raised. */
+const WORKERS_PATIENCE_MS = 60_000
+const WORKERS_PAUSE_MS = 50
 
 /**
  * Starts the PostgreSQL of a data folder, or adopts the one that runs there, and keeps it running until `stop`.
@@ -50,7 +54,12 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       `Another MESH already runs on ${home}: stop it first, or give this one another MESH_HOME.`,
     )
   }
+  if (options.whenBusy === 'attach' && hasWorkers(home)) {
+    lock.release()
+    return attach(home)
+  }
   try {
+    await untilWorkersEnd(home, options.notice)
     const { server, stop } = await startLocked(home, options)
     return {
       ...server,
@@ -62,6 +71,24 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   } catch (error) {
     lock.release()
     throw error
+  }
+}
+
+/**
+ * Waits for workers whose MESH was killed: they still end their calls. To release what those hold, or to stop the
+ * database, would take the ground from under them.
+ */
+async function untilWorkersEnd(home: string, notice: (text: string) => void): Promise<void> {
+  if (!hasWorkers(home)) return
+  notice('Workers of a MESH that was killed still end their calls; this one starts when they have.')
+  const deadline = performance.now() + WORKERS_PATIENCE_MS
+  while (hasWorkers(home)) {
+    if (performance.now() > deadline) {
+      throw new StartupError(
+        `Workers of a MESH that was killed still run on ${home}: end them, or try again later.`,
+      )
+    }
+    await pause(WORKERS_PAUSE_MS)
   }
 }
 

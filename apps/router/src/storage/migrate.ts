@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type pg from 'pg'
+import type { BoundedQuery } from './database.ts'
 import { StartupError } from './startup-error.ts'
 
 const MIGRATIONS_FOLDER = join(import.meta.dirname, 'migrations')
@@ -48,8 +49,7 @@ export async function migrate(
   try {
     // A step may take longer than any request, and so may waiting for the router that is at it.
     await client.query('set statement_timeout = 0; set lock_timeout = 0')
-    await checkServer(client)
-    await client.query('select pg_advisory_lock($1)', [MIGRATION_LOCK])
+    await lockSchema(client)
     return await applyMissing(client, migrations)
   } finally {
     // Closing the connection gives the lock back and takes the session's settings along.
@@ -57,7 +57,16 @@ export async function migrate(
   }
 }
 
-async function checkServer(client: pg.PoolClient): Promise<void> {
+/**
+ * Checks that MESH can use the server, and keeps everybody else from changing the schema for as long as the session
+ * lives: routers that start wait. Throws `StartupError`.
+ */
+export async function lockSchema(client: pg.ClientBase): Promise<void> {
+  await checkServer(client)
+  await client.query(unhurried('select pg_advisory_lock($1)', [MIGRATION_LOCK]))
+}
+
+async function checkServer(client: pg.ClientBase): Promise<void> {
   const { rows } = await client.query<{ version: number; encoding: string }>(
     `select current_setting('server_version_num')::int as version, current_setting('server_encoding') as encoding`,
   )
@@ -75,6 +84,19 @@ async function checkServer(client: pg.PoolClient): Promise<void> {
 }
 
 async function applyMissing(client: pg.PoolClient, migrations: readonly Migration[]): Promise<number> {
+  const missing = await missingMigrations(client, migrations)
+  for (const migration of missing) await apply(client, migration)
+  return missing.length
+}
+
+/**
+ * The steps that a locked database does not have yet; makes the table that remembers them. Throws `StartupError` where
+ * it has others.
+ */
+export async function missingMigrations(
+  client: pg.ClientBase,
+  migrations: readonly Migration[],
+): Promise<readonly Migration[]> {
   await client.query(
     `create table if not exists schema_migrations (
        number integer primary key,
@@ -87,12 +109,11 @@ async function applyMissing(client: pg.PoolClient, migrations: readonly Migratio
     'select number, sha256 from schema_migrations order by number',
   )
   checkApplied(applied, migrations)
-  const missing = migrations.slice(applied.length)
-  for (const migration of missing) await apply(client, migration)
-  return missing.length
+  return migrations.slice(applied.length)
 }
 
-function checkApplied(
+/** Throws `StartupError` where a database has steps that are not the first of these. */
+export function checkApplied(
   applied: readonly { number: number; sha256: string }[],
   migrations: readonly Migration[],
 ): void {
@@ -112,18 +133,31 @@ function checkApplied(
   }
 }
 
-async function apply(client: pg.PoolClient, { number, name, sql, sha256 }: Migration): Promise<void> {
+async function apply(client: pg.PoolClient, migration: Migration): Promise<void> {
   await client.query('begin')
   try {
-    await client.query(sql)
-    await client.query('insert into schema_migrations (number, name, sha256) values ($1, $2, $3)', [
-      number,
-      name,
-      sha256,
-    ])
+    await applyWithin(client, migration)
     await client.query('commit')
   } catch (error) {
     await client.query('rollback').catch(() => undefined)
     throw error
   }
+}
+
+/** Applies one step in the transaction that the session is in. */
+export async function applyWithin(
+  client: pg.ClientBase,
+  { number, name, sql, sha256 }: Migration,
+): Promise<void> {
+  await client.query(unhurried(sql))
+  await client.query('insert into schema_migrations (number, name, sha256) values ($1, $2, $3)', [
+    number,
+    name,
+    sha256,
+  ])
+}
+
+/** Takes the client's own bound away too, which the connections of a pool have. `pg` knows no larger time. */
+function unhurried(text: string, values?: unknown[]): BoundedQuery {
+  return { text, ...(values ? { values } : {}), query_timeout: 2 ** 31 - 1 }
 }

@@ -3,6 +3,7 @@ import { closeSync, fchownSync, openSync } from 'node:fs'
 import { chown, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
+import { EMBEDDED_CONNECTIONS_MAX } from './connections.ts'
 import type { PostgresBinaries } from './postgres-binaries.ts'
 import type { SystemUser } from './system-user.ts'
 
@@ -33,7 +34,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
   listen_addresses: '',
   port: String(POSTGRES_PORT),
   unix_socket_permissions: '0700',
-  max_connections: '64',
+  max_connections: String(EMBEDDED_CONNECTIONS_MAX),
   shared_buffers: '64MB',
   max_wal_size: '128MB',
   min_wal_size: '32MB',

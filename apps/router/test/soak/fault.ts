@@ -1,5 +1,6 @@
 import type { Policy } from '../../src/policy.ts'
 import type { Database } from '../../src/storage/database.ts'
+import type { Finished } from '../support/router-process.ts'
 import type { WayToDatabase } from '../support/way-to-database.ts'
 
 /** Something that breaks while calls run. One file each under `faults/`, listed in `faults.ts`. */
@@ -8,14 +9,14 @@ export interface Fault {
   readonly name: string
   /** What breaks, in one line. */
   readonly meaning: string
-  /** How often it strikes, in `npm run soak` and in the short set of `npm test`. */
+  /** How often it strikes, in `npm run soak` and in the short set of `npm test`; 0 where that would take too long. */
   readonly rounds: { readonly soak: number; readonly test: number }
   readonly layout?: Layout
   /** Why it cannot strike on this machine (a tool that is absent, a right that is missing); said aloud. */
   unavailable?(): Promise<string | undefined>
   /**
-   * Breaks the stage while its load runs, and mends it: resolves when calls are served again. The round's audit
-   * comes after it, when the load has ended and nothing is held any more.
+   * Breaks the stage while its load runs, and mends it: resolves when calls can be served again, and some have to be
+   * before the load ends. The round's audit comes after it, when nothing is held any more.
    */
   strike(stage: Stage): Promise<void>
 }
@@ -55,8 +56,11 @@ export interface StagedRouter {
   readonly pid: number
   /** The pids of its workers; empty where it is one process. */
   workerPids(): readonly number[]
+  isRunning(): boolean
+  /** Of the last start: resolves when the process has ended, with how and what it had said. */
+  readonly ended: Promise<Finished>
   signal(signal: NodeJS.Signals): void
-  /** `kill -9`, and waits for the end. */
+  /** `kill -9` of it and its workers, and waits for the end. */
   kill(): Promise<void>
   /** Starts it again on the same settings and port, and waits until it listens. */
   start(): Promise<void>
@@ -76,8 +80,10 @@ export interface StagedServer {
 export interface Load {
   /** Answers whose end has come, so far in this round. */
   readonly ends: number
-  /** Answers of every other kind by their word: an error's code, `connection`, `ended early`. */
+  /** Answers of every other kind by their word: an error's code, `nobody`, `connection`, `ended early`. */
   readonly others: ReadonlyMap<string, number>
+  /** The same of the callers of one router. */
+  othersAt(url: string): ReadonlyMap<string, number>
   /** The accounts that the callers pay from; their calls spread over them evenly. */
   readonly accountIds: readonly string[]
   /** Resolves when so many more ends have come; rejects when that takes too long. */

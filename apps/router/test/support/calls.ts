@@ -135,8 +135,15 @@ export interface OpenCall {
   isEnded(): boolean
   /** What came until now. */
   text(): string
+  /** Takes nothing of the answer for now, and goes on. */
+  pause(): void
+  resume(): void
   /** Drops the connection. */
   destroy(): void
+  /** Drops the connection with a TCP reset. */
+  reset(): void
+  /** Says that nothing more will be sent, and reads on. */
+  halfClose(): void
 }
 
 /** Sends a chat call over a connection of its own. */
@@ -163,5 +170,14 @@ export function open(mesh: Pick<TestRouter, 'url'>, key: string, body: Body): Op
     response.on('close', onEnd)
   })
   request.end(JSON.stringify(body))
-  return { head, isEnded: () => isEnded, text: () => text, destroy: () => void request.destroy() }
+  return {
+    head,
+    isEnded: () => isEnded,
+    text: () => text,
+    pause: () => void request.socket?.pause(),
+    resume: () => void request.socket?.resume(),
+    destroy: () => void request.destroy(),
+    reset: () => void request.socket?.resetAndDestroy(),
+    halfClose: () => void request.socket?.end(),
+  }
 }

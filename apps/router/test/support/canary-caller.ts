@@ -103,14 +103,17 @@ function saidBy(payload: string): string {
   return `${delta?.content ?? ''}${delta?.tool_calls?.[0]?.function?.arguments ?? ''}`
 }
 
+/** A router in a process of its own or in this one. */
+type CalledRouter = Pick<RouterProcess, 'url' | 'testKey' | 'adminKey' | 'request'>
+
 /** A router, everything that is said to it and all that it answered with errors. */
 export class CanaryCaller {
   readonly canaries: Canaries
-  readonly router: RouterProcess
+  readonly router: CalledRouter
   /** Errors, whole or as the last chunk of a stream, and the headers of every answer. */
   readonly errors: Answer[] = []
 
-  constructor(router: RouterProcess, canaries: Canaries) {
+  constructor(router: CalledRouter, canaries: Canaries) {
     this.router = router
     this.canaries = canaries
   }

@@ -1,6 +1,4 @@
-import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { chown, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,7 +11,10 @@ import {
   socketFits,
   spawnPostgres,
 } from '../../src/storage/postgres-server.ts'
+import { removeStalePostmasterFile } from '../../src/storage/postmaster.ts'
 import { canEnter, isRoot, type SystemUser, unprivilegedUser } from '../../src/storage/system-user.ts'
+import { guardFolder } from './guard.ts'
+import { killFamily } from './process-family.ts'
 import { until } from './until.ts'
 
 /** A PostgreSQL to make databases on. */
@@ -27,40 +28,57 @@ export interface TestServer {
 /** Nobody's data are at stake, so nothing waits for the disk; several files of tests share it. */
 const TEST_SETTINGS = { fsync: 'off', full_page_writes: 'off', max_connections: '300' }
 
-/**
- * Ends the server and takes its folder away as soon as this process is gone, however it went: the pipe that it
- * reads from then closes.
- */
-const GUARD =
-  'read -r _; kill -QUIT "$1"; n=0; while kill -0 "$1" 2>/dev/null && [ $n -lt 200 ]; do n=$((n+1)); sleep 0.05; done; rm -rf -- "$2"'
+/** A PostgreSQL of a test's own, which can be killed and started again. */
+export interface TestPostgres {
+  readonly server: TestServer
+  readonly dataFolder: string
+  readonly logFile: string
+  /** The postmaster's pid: that of the last start. */
+  pid(): number
+  /** `kill -9` of the postmaster and all its children, and waits until they are gone. */
+  kill(): Promise<void>
+  /** Starts it again after its end, and waits until it answers. */
+  start(): Promise<void>
+  /** Ends it and takes its folder away. */
+  stop(): Promise<void>
+}
 
-/** Starts a PostgreSQL in a temporary folder. It never outlives this process. */
-export async function startTestPostgres(): Promise<{ server: TestServer; stop(): Promise<void> }> {
+/**
+ * Starts a PostgreSQL in a temporary folder. It never outlives this process. Without settings it never waits for the
+ * disk, which is for data that no test lets crash.
+ */
+export async function startTestPostgres(
+  settings: Readonly<Record<string, string>> = TEST_SETTINGS,
+): Promise<TestPostgres> {
   const user = isRoot() ? unprivilegedUser() : undefined
   const { binaries } = await usablePostgresBinaries(process.env.MESH_POSTGRES_BIN, user)
   const folder = await temporaryFolder(user)
   const place = { dataFolder: join(folder, 'data'), logFile: join(folder, 'log'), user }
   const password = randomBytes(16).toString('hex')
   await initialiseCluster(place, binaries, password)
-  const { pid } = spawnPostgres(place, binaries, folder, TEST_SETTINGS)
-  if (pid === undefined) throw new Error('PostgreSQL did not start')
-  const guard = spawn('/bin/sh', ['-c', GUARD, 'sh', String(pid), folder], {
-    cwd: '/',
-    stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true,
-  })
-  guard.unref()
-  if ('unref' in guard.stdin && typeof guard.stdin.unref === 'function') guard.stdin.unref()
   const server: TestServer = { host: folder, port: POSTGRES_PORT, user: POSTGRES_USER, password }
-  await until('PostgreSQL answers', () => answers(server))
+  const wards = guardFolder(folder)
+  let pid = 0
+  const start = async (): Promise<void> => {
+    await removeStalePostmasterFile(place.dataFolder)
+    const child = spawnPostgres(place, binaries, folder, settings)
+    if (child.pid === undefined) throw new Error('PostgreSQL did not start')
+    pid = child.pid
+    wards.watch([{ pid, signal: 'QUIT' }])
+    await until('PostgreSQL answers', () => answers(server))
+  }
+  await start()
   return {
     server,
-    async stop() {
-      guard.ref()
-      const ended = once(guard, 'exit')
-      guard.stdin.end()
-      await ended
+    dataFolder: place.dataFolder,
+    logFile: place.logFile,
+    pid: () => pid,
+    async kill() {
+      await killFamily(pid)
+      wards.watch([])
     },
+    start,
+    stop: () => wards.end(),
   }
 }
 

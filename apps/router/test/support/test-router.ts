@@ -81,8 +81,7 @@ export async function startTestRouter(
   const home = await mkdtemp(join(tmpdir(), 'mesh-router-'))
   const testDatabase = options.on ?? (await createTestDatabase())
   const signingKeyFile = join(home, 'signing-key.pem')
-  const { privateKey } = generateKeyPairSync('ed25519')
-  await writeFile(signingKeyFile, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })
+  await writeFile(signingKeyFile, signingKeyOf(testDatabase), { mode: 0o600 })
   const policyFile = join(home, 'policy.json')
   await writeFile(policyFile, JSON.stringify(options.policy ?? {}))
   const settings = readSettings(
@@ -106,6 +105,9 @@ export async function startTestRouter(
     seams: systemSeams,
     notice: () => {},
     simulator,
+  }).catch(async (error: unknown) => {
+    await simulator.close()
+    throw error
   })
   const request = requester(router.url)
   return {
@@ -124,6 +126,21 @@ export async function startTestRouter(
       await rm(home, { recursive: true, force: true })
     },
   }
+}
+
+const signingKeys = new WeakMap<TestDatabase, string>()
+
+/** The signing key of a database's routers, in PEM form: all of them must have the same. */
+export function signingKeyOf(testDatabase: TestDatabase): string {
+  const key = signingKeys.get(testDatabase) ?? newSigningKey()
+  signingKeys.set(testDatabase, key)
+  return key
+}
+
+/** A new key as MESH_SIGNING_KEY_FILE takes it. */
+export function newSigningKey(): string {
+  const { privateKey } = generateKeyPairSync('ed25519')
+  return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
 }
 
 /** A connection as the URL that DATABASE_URL takes; a socket folder goes into the query. */
@@ -159,16 +176,21 @@ function parseJson(text: string): unknown {
   }
 }
 
-async function makeAccount(request: TestRouter['request'], options: AccountOptions): Promise<TestAccount> {
+/** Makes an account with a key, as an operator does it on a router that is reached by `request`. */
+export async function makeAccount(
+  request: TestRouter['request'],
+  options: AccountOptions,
+  adminKey = ADMIN_KEY,
+): Promise<TestAccount> {
   const { creditUsd = '10.00', livemode = false, scopes = ['chat', 'usage', 'keys'], limits } = options
-  const made = await request('POST', '/v1/accounts', { key: ADMIN_KEY, body: { name: 'Tester' } })
+  const made = await request('POST', '/v1/accounts', { key: adminKey, body: { name: 'Tester' } })
   const { id, defaultProjectId } = expectStatus(made, 201)
   if (creditUsd !== '0') {
     const body = { amountUsd: creditUsd, reason: 'test', livemode }
-    expectStatus(await request('POST', `/v1/accounts/${id}/grants`, { key: ADMIN_KEY, body }), 201)
+    expectStatus(await request('POST', `/v1/accounts/${id}/grants`, { key: adminKey, body }), 201)
   }
   const body = { name: 'Test key', accountId: id, livemode, scopes, ...(limits ? { limits } : {}) }
-  const key = expectStatus(await request('POST', '/v1/api-keys', { key: ADMIN_KEY, body }), 201)
+  const key = expectStatus(await request('POST', '/v1/api-keys', { key: adminKey, body }), 201)
   return { id, projectId: defaultProjectId, keyId: key.id, key: key.secret }
 }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { decodeInPieces, gather } from '../../test/decode-in-pieces.ts'
+import { DEFAULT_ANSWER_BOUNDS } from '../protocol.ts'
 import { anthropicMessages } from './anthropic-messages.ts'
 
 function stream(...events: readonly { type: string }[]): string {
@@ -20,10 +21,11 @@ const finish = (stop_reason: string, usage: object = { output_tokens: 20 }) => (
   delta: { stop_reason },
   usage,
 })
+const finishWithoutUsage = { type: 'message_delta', delta: { stop_reason: 'end_turn' } }
 const stop = { type: 'message_stop' }
 
 function decode(answer: string, cuts: readonly number[] = []) {
-  return gather(decodeInPieces(anthropicMessages.decoder(true), answer, cuts))
+  return gather(decodeInPieces(anthropicMessages.decoder(DEFAULT_ANSWER_BOUNDS), answer, cuts))
 }
 
 test('a stream with everything in it', () => {
@@ -75,6 +77,11 @@ test('a stream with everything in it', () => {
       finish: 'tool_calls',
     },
   ])
+})
+
+test("the start's output is a placeholder: without another there is none", () => {
+  const { usage } = decode(stream(start(), open(0, { type: 'text', text: 'Hi' }), finishWithoutUsage, stop))
+  assert.deepEqual([usage?.buckets.input, usage?.buckets.output, usage?.flags], [10, 0, ['missing']])
 })
 
 test("the end's usage wins over the start's, field by field, and keeps the split of cache writes", () => {
@@ -272,8 +279,8 @@ test('no bytes make a decoder throw, and every cut of them reads the same', () =
   )
   fc.assert(
     fc.property(hostile, fc.array(fc.nat(), { maxLength: 10 }), (bytes, cuts) => {
-      const whole = decodeInPieces(anthropicMessages.decoder(true), bytes)
-      assert.deepEqual(decodeInPieces(anthropicMessages.decoder(true), bytes, cuts), whole)
+      const whole = decodeInPieces(anthropicMessages.decoder(DEFAULT_ANSWER_BOUNDS), bytes)
+      assert.deepEqual(decodeInPieces(anthropicMessages.decoder(DEFAULT_ANSWER_BOUNDS), bytes, cuts), whole)
       gather(whole)
     }),
     { numRuns: 1000 },

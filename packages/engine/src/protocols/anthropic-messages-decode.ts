@@ -1,6 +1,6 @@
-import { answerDecoder, brokenAnswer, type Emit, endAnswer } from '../answer-decoder.ts'
+import { type AnswerReader, answerDecoder, brokenAnswer, type Emit, endAnswer } from '../answer-decoder.ts'
 import type { Json, JsonObject } from '../ask.ts'
-import type { Decoder } from '../protocol.ts'
+import type { AnswerBounds, Decoder } from '../protocol.ts'
 import type { FinishReason } from '../stream-event.ts'
 import { anthropicUsage } from '../usage.ts'
 import { arrayOf, objectOf, textOf, writeJson } from '../wire-json.ts'
@@ -14,6 +14,9 @@ type Block =
   | { readonly type: 'thinking'; signature: string }
   | { readonly type: 'tool_use'; readonly index: number; argumentsSeen: boolean }
 
+/** The longest id and name of a tool call that can be true: no provider takes longer ones. */
+const TOOL_WORD_CHARACTERS_MAX = 1024
+
 /** What is known of a message while it is read. */
 interface MessageState {
   readonly blocks: Map<number, Block>
@@ -25,7 +28,7 @@ interface MessageState {
 }
 
 /** A decoder for a message, streamed or in one piece. There is only ever choice 0. */
-export function messagesDecoder(): Decoder {
+export function messagesDecoder(bounds: AnswerBounds): Decoder {
   const state: MessageState = {
     blocks: new Map(),
     toolCalls: 0,
@@ -33,12 +36,13 @@ export function messagesDecoder(): Decoder {
     started: false,
     finished: false,
   }
-  return answerDecoder({
+  const reader: AnswerReader = {
     message: (body, emit) => readEvent(state, body, emit),
     // Not a word of this protocol: only `message_stop` ends a message.
     done: () => {},
     document: (body, emit) => readDocument(state, body, emit),
-  })
+  }
+  return answerDecoder(reader, bounds)
 }
 
 function openBlock(state: MessageState, content: JsonObject, emit: Emit): Block {
@@ -67,7 +71,8 @@ function openToolUse(state: MessageState, content: JsonObject, emit: Emit): Bloc
   const name = textOf(content.name)
   const input = objectOf(content.input) ?? {}
   const fragment = Object.keys(input).length === 0 ? '' : writeJson(input)
-  if (id === undefined || id.length > 1024 || name === undefined || fragment === undefined) {
+  const isBounded = Math.max(id?.length ?? 0, name?.length ?? 0) <= TOOL_WORD_CHARACTERS_MAX
+  if (id === undefined || name === undefined || fragment === undefined || !isBounded) {
     emit(brokenAnswer('malformed'))
     return { type: 'ignored' }
   }
@@ -124,6 +129,13 @@ function readUsage(state: MessageState, value: Json | undefined, emit: Emit): vo
   emit({ type: 'usage', usage: anthropicUsage(state.usage) })
 }
 
+/** What a stream's start says of its output is a placeholder, which an end without usage must not make the truth. */
+function withoutOutput(usage: JsonObject | undefined): JsonObject | undefined {
+  if (!usage) return undefined
+  const { output_tokens: _, ...known } = usage
+  return known
+}
+
 function readStop(state: MessageState, value: Json | undefined, emit: Emit): void {
   const reason = textOf(value)
   if (reason === undefined || state.finished) return
@@ -142,7 +154,7 @@ function readEvent(state: MessageState, body: JsonObject, emit: Emit): void {
   switch (body.type) {
     case 'message_start':
       state.started = true
-      readUsage(state, objectOf(body.message)?.usage, emit)
+      readUsage(state, withoutOutput(objectOf(objectOf(body.message)?.usage)), emit)
       return
     case 'content_block_start':
       if (state.blocks.size >= OPEN_BLOCKS_MAX) emit(brokenAnswer('malformed'))

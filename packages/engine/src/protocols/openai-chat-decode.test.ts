@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { decodeInPieces, gather } from '../../test/decode-in-pieces.ts'
+import { DEFAULT_ANSWER_BOUNDS } from '../protocol.ts'
 import { openaiChat } from './openai-chat.ts'
 
 type Delta = Record<string, unknown>
@@ -15,8 +16,8 @@ function stream(messages: readonly unknown[], done = true): string {
   return events.join('') + (done ? 'data: [DONE]\n\n' : '')
 }
 
-function decode(answer: string, streamed = true, cuts: readonly number[] = []) {
-  return gather(decodeInPieces(openaiChat.decoder(streamed), answer, cuts))
+function decode(answer: string, cuts: readonly number[] = []) {
+  return gather(decodeInPieces(openaiChat.decoder(DEFAULT_ANSWER_BOUNDS), answer, cuts))
 }
 
 function calls(...deltas: readonly unknown[][]) {
@@ -57,10 +58,28 @@ test('a stream with everything in it', () => {
 test('log probabilities travel with their text', () => {
   const logprobs = { content: [{ token: 'Hi', logprob: -0.5 }] }
   const events = decodeInPieces(
-    openaiChat.decoder(true),
+    openaiChat.decoder(DEFAULT_ANSWER_BOUNDS),
     stream([{ choices: [{ index: 0, delta: { content: 'Hi' }, logprobs }] }]),
   )
   assert.deepEqual(events[0], { type: 'text', choice: 0, text: 'Hi', logprobs })
+})
+
+test('of log probabilities only their own fields travel, however deep the others are nested', () => {
+  const deep = `${'['.repeat(50_000)}${']'.repeat(50_000)}`
+  const token = (more: string) => `{"token":"Hi","logprob":-1,"bytes":[72,"x"],"echo":"${more}"`
+  const answer =
+    `data: {"choices":[{"delta":{"content":"Hi"},"logprobs":{"nested":${deep},"content":[` +
+    `${token('a')},"top_logprobs":[${token('b')},"top_logprobs":${deep}},7]},{"token":1},${deep}],"refusal":${deep}}}]}\n\n`
+  const [event] = decodeInPieces(openaiChat.decoder(DEFAULT_ANSWER_BOUNDS), answer)
+  const known = { token: 'Hi', logprob: -1, bytes: [72] }
+  const content = [{ ...known, top_logprobs: [known] }]
+  assert.deepEqual(event, { type: 'text', choice: 0, text: 'Hi', logprobs: { content, refusal: [] } })
+})
+
+test('a name of a tool that no provider takes is malformed', () => {
+  const named = (name: string) => decode(stream([chunk({ tool_calls: [entry(0, 'call_1', name, '{}')] })]))
+  assert.equal(named('x'.repeat(1_024)).failure, undefined)
+  assert.deepEqual(named('x'.repeat(1_025)).failure, { outcome: 'uncertain', reason: 'malformed' })
 })
 
 test('usage on a chunk with choices counts too', () => {
@@ -155,7 +174,7 @@ test('an answer in one piece', () => {
     usage: { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3 },
   }
   // White space before the answer keeps a slow call open.
-  const answer = decode(`\n\n ${JSON.stringify(body)}`, false, [1, 2, 9, 40])
+  const answer = decode(`\n\n ${JSON.stringify(body)}`, [1, 2, 9, 40])
   assert.equal(answer.ended, true)
   assert.deepEqual(answer.choices[0]?.calls, WHOLE)
   assert.equal(answer.choices[1]?.finish, 'length')
@@ -164,8 +183,8 @@ test('an answer in one piece', () => {
 
 test('an answer comes as it comes, whatever was asked for', () => {
   const whole = JSON.stringify({ choices: [{ index: 0, message: { content: 'Hi' }, finish_reason: 'stop' }] })
-  assert.equal(decode(whole, true).choices[0]?.text, 'Hi')
-  assert.equal(decode(stream([chunk({ content: 'Hi' }, 'stop')]), false).choices[0]?.text, 'Hi')
+  assert.equal(decode(whole).choices[0]?.text, 'Hi')
+  assert.equal(decode(stream([chunk({ content: 'Hi' }, 'stop')])).choices[0]?.text, 'Hi')
 })
 
 const BROKEN: readonly (readonly [
@@ -241,7 +260,7 @@ const BROKEN: readonly (readonly [
 for (const [name, answer, outcome, reason] of BROKEN) {
   test(`a broken answer is no answer: ${name}`, () => {
     for (const cuts of [[], Array.from({ length: answer.length }, (_, at) => at)]) {
-      const { ended, failure } = decode(answer, true, cuts)
+      const { ended, failure } = decode(answer, cuts)
       assert.equal(ended, false)
       assert.deepEqual([failure?.outcome, failure?.reason], [outcome, reason])
     }
@@ -260,7 +279,7 @@ test('a choice that called tools has finished in its calls, without a word', () 
 })
 
 test('nothing comes out after the end', () => {
-  const decoder = openaiChat.decoder(true)
+  const decoder = openaiChat.decoder(DEFAULT_ANSWER_BOUNDS)
   const wire = stream([chunk({ content: 'a' }, 'stop')])
   decodeInPieces(decoder, wire + wire)
   assert.deepEqual(decodeInPieces(decoder, wire), [])
@@ -311,21 +330,19 @@ test('no bytes make a decoder throw, and every cut of them reads the same', () =
   )
   fc.assert(
     fc.property(hostile, fc.array(fc.nat(), { maxLength: 10 }), (bytes, cuts) => {
-      const whole = decodeInPieces(openaiChat.decoder(true), bytes)
-      assert.deepEqual(decodeInPieces(openaiChat.decoder(true), bytes, cuts), whole)
+      const whole = decodeInPieces(openaiChat.decoder(DEFAULT_ANSWER_BOUNDS), bytes)
+      assert.deepEqual(decodeInPieces(openaiChat.decoder(DEFAULT_ANSWER_BOUNDS), bytes, cuts), whole)
     }),
     { numRuns: 1000 },
   )
 })
 
 test('an answer in one piece that never ends is cut at its bound', () => {
-  const decoder = openaiChat.decoder(false)
-  const megabyte = new Uint8Array(1024 * 1024).fill(0x7b)
-  let failure: unknown
-  for (let count = 0; count < 40 && failure === undefined; count += 1) {
-    for (const event of decoder.push(megabyte)) if (event.type === 'failure') failure = event.failure
-  }
-  assert.deepEqual(failure, { outcome: 'uncertain', reason: 'oversized' })
+  const decoder = openaiChat.decoder({ ...DEFAULT_ANSWER_BOUNDS, documentBytesMax: 3_000 })
+  const kilobyte = new Uint8Array(1_000).fill(0x7b)
+  for (let count = 0; count < 3; count += 1) assert.deepEqual(decoder.push(kilobyte), [])
+  const [end] = decoder.push(kilobyte)
+  assert.deepEqual(end?.type === 'failure' && end.failure, { outcome: 'uncertain', reason: 'oversized' })
   assert.deepEqual(decoder.end(), [])
 })
 

@@ -1,6 +1,6 @@
 import { type AnswerReader, answerDecoder, brokenAnswer, type Emit, endAnswer } from '../answer-decoder.ts'
 import type { Json, JsonObject } from '../ask.ts'
-import type { Decoder } from '../protocol.ts'
+import type { AnswerBounds, Decoder } from '../protocol.ts'
 import type { FinishReason, StreamEvent } from '../stream-event.ts'
 import { openaiUsage } from '../usage.ts'
 import { arrayOf, objectOf, textOf, writeJson } from '../wire-json.ts'
@@ -8,6 +8,8 @@ import { arrayOf, objectOf, textOf, writeJson } from '../wire-json.ts'
 /** The most answers, and the most tool calls in one answer, that are followed. */
 const CHOICES_MAX = 128
 const TOOL_CALLS_MAX = 1024
+/** No provider takes longer names of tools, so no model can have been told of one. */
+const TOOL_NAME_CHARACTERS_MAX = 1024
 
 /** What is known of one choice while it is read. */
 interface ChoiceState {
@@ -24,7 +26,7 @@ interface ToolCallState {
 }
 
 /** A decoder for a chat completion, streamed or in one piece, in the dialects of all who copied it. */
-export function chatDecoder(): Decoder {
+export function chatDecoder(bounds: AnswerBounds): Decoder {
   const choices = new Map<number, ChoiceState>()
   let answerId = ''
 
@@ -90,7 +92,7 @@ export function chatDecoder(): Decoder {
       if (choices.size > 0) finishAll(emit)
     },
   }
-  return answerDecoder(reader)
+  return answerDecoder(reader, bounds)
 }
 
 /** `reasoning` and `reasoning_content` are two names for one thing; some hosts send both with the same text. */
@@ -100,11 +102,11 @@ function emitReasoning(content: JsonObject, choice: number, emit: Emit): void {
 }
 
 /** Content is a text, or (Mistral) a list of text and thinking parts. */
-function emitText(content: JsonObject, logprobs: Json | undefined, choice: number, emit: Emit): void {
+function emitText(content: JsonObject, given: Json | undefined, choice: number, emit: Emit): void {
   const text = textOf(content.content)
-  if (text !== undefined || objectOf(logprobs)) {
-    const event = { type: 'text', choice, text: text ?? '' } as const
-    emit(objectOf(logprobs) ? { ...event, logprobs: logprobs ?? null } : event)
+  const logprobs = logprobsOf(given)
+  if (text !== undefined || logprobs) {
+    emit({ type: 'text', choice, text: text ?? '', ...(logprobs ? { logprobs } : {}) })
   }
   for (const entry of arrayOf(content.content)) {
     const part = objectOf(entry)
@@ -116,6 +118,42 @@ function emitText(content: JsonObject, logprobs: Json | undefined, choice: numbe
       if (thoughtText !== undefined) emit({ type: 'reasoning', choice, text: thoughtText })
     }
   }
+}
+
+/** Log probabilities in OpenAI's shape. Only its own fields are read, so that nothing else travels with them. */
+function logprobsOf(value: Json | undefined): JsonObject | undefined {
+  const given = objectOf(value)
+  if (!given) return undefined
+  const { content, refusal } = given
+  return {
+    ...(content === undefined ? {} : { content: tokenProbabilities(content) }),
+    ...(refusal === undefined ? {} : { refusal: tokenProbabilities(refusal) }),
+  }
+}
+
+function tokenProbabilities(list: Json): Json {
+  return Array.isArray(list) ? list.flatMap(tokenProbability) : null
+}
+
+function tokenProbability(entry: Json): JsonObject[] {
+  const given = objectOf(entry)
+  if (!given || typeof given.token !== 'string' || typeof given.logprob !== 'number') return []
+  const bytes = Array.isArray(given.bytes) ? given.bytes.filter((byte) => typeof byte === 'number') : null
+  return [
+    {
+      token: given.token,
+      logprob: given.logprob,
+      ...(given.bytes === undefined ? {} : { bytes }),
+      ...(given.top_logprobs === undefined ? {} : { top_logprobs: topProbabilities(given.top_logprobs) }),
+    },
+  ]
+}
+
+/** The likeliest tokens in a token's place. They have no list of their own, so nesting ends here. */
+function topProbabilities(list: Json): Json {
+  return arrayOf(list)
+    .flatMap(tokenProbability)
+    .map(({ top_logprobs: _, ...likely }) => likely)
 }
 
 const FINISH_REASONS: ReadonlyMap<string, FinishReason> = new Map([
@@ -158,6 +196,10 @@ function readToolCalls(
     const name = textOf(fn?.name)
     const id = toolCallIdOf(body?.id)
     const fragment = argumentsOf(fn?.arguments)
+    if (fragment === undefined || (name ?? '').length > TOOL_NAME_CHARACTERS_MAX) {
+      emit(brokenAnswer('malformed'))
+      return
+    }
     const upstreamIndex = typeof body?.index === 'number' ? body.index : undefined
 
     let call = part === 'message' ? undefined : findCall(calls, id, upstreamIndex, name)
@@ -175,7 +217,7 @@ function readToolCalls(
       call.started = true
       emit({ type: 'tool-call', choice, index, id: call.id ?? madeUpId(answerId, choice, index), name })
     }
-    if (fragment === undefined || (fragment !== '' && !call.started) || calls.length > TOOL_CALLS_MAX) {
+    if ((fragment !== '' && !call.started) || calls.length > TOOL_CALLS_MAX) {
       emit(brokenAnswer('malformed'))
       return
     }

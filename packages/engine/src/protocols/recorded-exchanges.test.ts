@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { decodeInPieces, type GatheredAnswer, gather } from '../../test/decode-in-pieces.ts'
 import { type RecordedExchange, recordedExchanges } from '../../test/recorded-exchanges.ts'
-import type { Protocol } from '../protocol.ts'
+import { DEFAULT_ANSWER_BOUNDS, type Protocol } from '../protocol.ts'
 import { anthropicMessages } from './anthropic-messages.ts'
 import { openaiChat } from './openai-chat.ts'
 
@@ -262,10 +262,10 @@ function decodeAll(
     counted.all += 1
     try {
       const expected = expectedOf(exchange)
-      const whole = gather(decodeInPieces(protocol.decoder(exchange.streamAsked), exchange.body))
+      const whole = gather(decodeInPieces(protocol.decoder(DEFAULT_ANSWER_BOUNDS), exchange.body))
       compare(whole, expected)
       for (const cuts of waysToCut(exchange.body.length)) {
-        const pieces = decodeInPieces(protocol.decoder(exchange.streamAsked), exchange.body, cuts)
+        const pieces = decodeInPieces(protocol.decoder(DEFAULT_ANSWER_BOUNDS), exchange.body, cuts)
         assert.deepEqual(gather(pieces), whole)
       }
       counted.right += 1

@@ -1,12 +1,14 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import { presentedSecret } from '../../accounts/authenticate.ts'
+import { parseSecret } from '../../accounts/key-secret.ts'
 import type { CallRequest } from '../../call/call-request.ts'
 import { endWithError } from '../../call/end.ts'
 import type { Mesh } from '../../call/mesh.ts'
 import { call } from '../../call.ts'
 import { isId } from '../../ids.ts'
 import { describeError } from '../../log.ts'
+import { type World, worldOf } from '../../metrics/labels.ts'
 import { CORS_HEADERS } from '../cors.ts'
 import { asMeshError, isOwnFault } from '../error-answer.ts'
 import { HttpAnswer } from '../http-answer.ts'
@@ -40,6 +42,7 @@ async function answerCall(callRequest: CallRequest, request: FastifyRequest, mes
     }
     if (meshError.code === 'request_timeout') callRequest.answer.setHeaders({ connection: 'close' })
     endWithError(callRequest, meshError)
+    mesh.observer.refused(worldShownBy(callRequest), meshError.code)
   } finally {
     // What a refused caller still sends is thrown away, so that he gets to read his answer.
     request.raw.resume()
@@ -51,11 +54,12 @@ function toCallRequest(request: FastifyRequest, response: ServerResponse, mesh: 
   const { id } = request
   if (!isId('req', id)) throw new Error('the server made a request id that is none')
   const idempotencyKey = request.headers['idempotency-key']
-  const answer = new HttpAnswer(
-    response,
-    { 'x-request-id': id, 'x-content-type-options': 'nosniff', 'cache-control': 'no-store', ...CORS_HEADERS },
-    calls.readerStallMs,
-  )
+  const answer = new HttpAnswer(response, {
+    'x-request-id': id,
+    'x-content-type-options': 'nosniff',
+    'cache-control': 'no-store',
+    ...CORS_HEADERS,
+  })
   return {
     id,
     secret: () => presentedSecret(request.headers),
@@ -64,6 +68,16 @@ function toCallRequest(request: FastifyRequest, response: ServerResponse, mesh: 
       readJsonBody(request, { bodyBytesMax: calls.bodyBytesMax, bodyTimeoutMs: calls.bodyTimeoutMs }),
     answer,
     closed: closedSignal(response),
+  }
+}
+
+/** The world that a key says it is of, whether or not there is such a key. */
+function worldShownBy({ secret }: CallRequest): World {
+  try {
+    const parsed = parseSecret(secret().reveal())
+    return parsed.kind === 'key' ? worldOf(parsed.livemode) : 'none'
+  } catch {
+    return 'none'
   }
 }
 

@@ -1,4 +1,5 @@
 import type { LimitVocabulary } from '../../accounts/limit-schema.ts'
+import type { Revocations } from '../../accounts/revocations.ts'
 import type { Pseudonyms } from '../../call/pseudonyms.ts'
 import type { Seams } from '../../ids.ts'
 import type { Database } from '../../storage/database.ts'
@@ -10,7 +11,11 @@ import { registerAuditRoutes } from './audit.ts'
 import { registerProjectRoutes } from './projects.ts'
 
 export interface ManagementOptions {
-  readonly store: { readonly database: Database; readonly seams: Seams }
+  readonly store: {
+    readonly database: Database
+    readonly seams: Seams
+    readonly revocations?: Revocations
+  }
   readonly access: Access
   /** What limits may name. */
   readonly vocabulary: LimitVocabulary

@@ -93,6 +93,7 @@ export function registerRecordRoutes(server: Server, options: RecordRoutesOption
   server.get(
     '/v1/receipts/:id',
     {
+      onRequest,
       schema: {
         params: idParams,
         querystring: z.strictObject({ format: z.enum(['json', 'jws']).default('json') }),

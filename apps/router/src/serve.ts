@@ -1,0 +1,211 @@
+import type { Catalog } from '@mesh/catalog/catalog.ts'
+import { createModelIndex } from '@mesh/catalog/lookup.ts'
+import type { PriceList } from '@mesh/catalog/price-list.ts'
+import { protocolFor } from '@mesh/engine/protocols/registry.ts'
+import { createTransport } from '@mesh/engine/transport.ts'
+import { type Simulator, startSimulator } from '@mesh/simulator/server.ts'
+import { createAuthenticator } from './accounts/authenticate.ts'
+import { OperatorMemory } from './accounts/operator-memory.ts'
+import { listenForPolicy } from './accounts/policy-listener.ts'
+import { createRevocations } from './accounts/revocations.ts'
+import { LiveCalls } from './call/live-calls.ts'
+import type { Mesh } from './call/mesh.ts'
+import { createPseudonyms } from './call/pseudonyms.ts'
+import { RefusalRows } from './call/refusal-rows.ts'
+import { liveEngine, providersWithCredentials, testEngine } from './engines.ts'
+import { openPorts } from './http/ports.ts'
+import { DEFAULT_HTTP_BOUNDS, type HttpBounds } from './http/server.ts'
+import type { Id, Seams } from './ids.ts'
+import { createIdempotencyClaims } from './ledger/idempotency.ts'
+import { createBooks } from './ledger/postgres-books.ts'
+import type { Log } from './log.ts'
+import { closeAll } from './machine.ts'
+import { expose, type Scrape } from './metrics/exposition.ts'
+import { createRouterMetrics } from './metrics/router-metrics.ts'
+import { fitOpenFiles, type OpenFilesFit, openFilesMax } from './open-files.ts'
+import type { SigningKey } from './records/signing-key.ts'
+import { homeFile, type Settings } from './settings.ts'
+import type { Database } from './storage/database.ts'
+import { watchPartitions } from './storage/partition-horizon.ts'
+import { withinPatience } from './storage/patience.ts'
+import { VERSION } from './version.ts'
+import type { Siblings } from './workers/siblings.ts'
+
+/** What one process needs to serve. */
+export interface ServeOptions {
+  readonly settings: Settings
+  readonly catalog: Catalog
+  readonly prices: PriceList
+  readonly signingKey: SigningKey
+  /** Its owner closes it, after this process has stopped to serve. */
+  readonly database: Database
+  /** This process, anew at every start. */
+  readonly routerId: Id<'rtr'>
+  /** The other processes of this machine that serve. */
+  readonly siblings: Siblings
+  readonly log: Log
+  readonly seams: Seams
+  /** The providers that test keys reach. Where it is given its owner stops it; else the process has its own. */
+  readonly simulator?: Simulator
+}
+
+/** Where a process listens, and where all its siblings do. */
+export interface Ports {
+  readonly url: string
+  /** The operators' own port, where there is one. */
+  readonly adminUrl?: string
+}
+
+/** Who serves: a process, or several on one port. */
+export interface Serving extends Ports {
+  /**
+   * Takes no more calls, lets running ones end, and settles them.
+   * @param booksPatienceMs How long it waits for books that cannot be written; without it, until they can.
+   */
+  stop(booksPatienceMs?: number): Promise<void>
+}
+
+const CACHED_KEYS_MAX = 10_000
+/** How long calls that were ended may take to be settled. */
+const LAST_CALLS_MS = 5_000
+/** How long the last bytes of answers may take to leave, once every call has ended. */
+const LAST_BYTES_MS = 5_000
+
+/** Makes everything that a process serves with, in the order in which the parts need each other, and listens. */
+export async function serve(options: ServeOptions): Promise<Serving> {
+  const { settings, catalog, prices, signingKey, database, routerId, siblings, log, seams } = options
+  const closers: (() => Promise<void>)[] = []
+  try {
+    const { holds } = settings.policy
+    const metrics = createRouterMetrics(catalog, { version: VERSION, priceListId: prices.id })
+    closers.push(async () => metrics[Symbol.dispose]())
+    const books = createBooks({
+      database,
+      routerId,
+      log,
+      observer: metrics.books,
+      holdTtlMs: holds.lifetimeMs,
+      keyShareBasisPoints: holds.keySharePercent * 100,
+      patienceMs: settings.policy.calls.settleWaitMs,
+      runningMax: settings.policy.calls.concurrencyMax,
+    })
+    await books.start()
+    closers.push(() => books.close())
+
+    const authenticator = createAuthenticator({ database, seams, cachedKeysMax: CACHED_KEYS_MAX })
+    const { calls, http } = settings.policy
+    const fit = fitOpenFiles(
+      { connectionsMax: http.connectionsMax, callsMax: calls.concurrencyMax },
+      openFilesMax(),
+    )
+    if (fit.isLowered) tellOfFewFiles(fit, log)
+    const liveCalls = new LiveCalls({
+      countMax: fit.callsMax,
+      countPerAccountMax: Math.max(1, Math.floor((fit.callsMax * calls.accountSharePercent) / 100)),
+    })
+    const revocations = createRevocations({ database, path: homeFile(settings, 'revocations'), seams, log })
+    closers.push(() => revocations.close())
+    const listener = await listenForPolicy({ database, authenticator, liveCalls, revocations, log })
+    closers.push(() => listener.close())
+
+    const simulator = options.simulator ?? (await startSimulator())
+    if (simulator !== options.simulator) closers.push(() => simulator.close())
+    const { upstreamAnswerBytesMax, upstreamHeaderBytesMax } = settings.policy.calls
+    const transport = createTransport({
+      responseBytesMax: upstreamAnswerBytesMax,
+      responseHeaderBytesMax: upstreamHeaderBytesMax,
+      ...(settings.proxy ? { proxy: settings.proxy } : {}),
+    })
+    closers.push(() => transport.close())
+
+    let url = ''
+    const mesh: Mesh = {
+      catalog,
+      models: createModelIndex(catalog),
+      prices,
+      snapshot: {
+        id: `${catalog.version}/${prices.id}`,
+        catalog,
+        sellPrices: prices.sell,
+        protocolBuilt: (name) => protocolFor(name) !== undefined,
+        takesParameter: (endpoint, name) => protocolFor(endpoint.protocol)?.takes(endpoint, name) ?? false,
+        credentials: providersWithCredentials(settings),
+        enabledProviders: new Set(catalog.providers.map(({ id }) => id)),
+      },
+      policy: settings.policy,
+      authenticator,
+      books,
+      claims: createIdempotencyClaims(database, { patienceMs: settings.policy.calls.settleWaitMs }),
+      engines: {
+        live: liveEngine(catalog, settings, transport),
+        test: testEngine(simulator, settings.policy, transport),
+      },
+      liveCalls,
+      refusalRows: new RefusalRows(seams),
+      observer: metrics.calls,
+      pseudonyms: createPseudonyms(signingKey.deriveSecret('pseudonyms')),
+      issuer: () => settings.publicUrl ?? url,
+      seams,
+      log,
+    }
+
+    const bounds: HttpBounds = {
+      ...DEFAULT_HTTP_BOUNDS,
+      ...http,
+      connectionsMax: fit.connectionsMax,
+      bodyBytesAtOnceMax: calls.bodyBytesAtOnceMax,
+      readerStallMs: calls.readerStallMs,
+      readerBytesPerSecondMin: calls.readerBytesPerSecondMin,
+      readerDeadlineMs: calls.deadlineMs,
+    }
+    const partitions = watchPartitions(database, seams.now)
+    closers.push(() => partitions.stop())
+    const { callsMax } = fit
+    metrics.watch({ liveCalls, callsMax, books, listener, pool: database.pool, simulator, partitions })
+    siblings.report('metrics', () => metrics.registry.snapshot())
+    const operators = new OperatorMemory(database)
+    await operators.refresh()
+    const scrape: Scrape = async (accept) => {
+      const { reports, silent } = await siblings.gather('metrics')
+      return expose(reports, silent, accept)
+    }
+    const routes = { mesh, database, signingKey, revocations, operators, scrape }
+    const ports = await openPorts({ settings, bounds, routes, observer: metrics.http, log, seams })
+    closers.push(() => ports.close())
+    const { server, adminUrl } = ports
+    url = ports.url
+    log.info('router started', { routerId })
+
+    return {
+      url,
+      ...(adminUrl === undefined ? {} : { adminUrl }),
+      async stop(booksPatienceMs) {
+        const closed = server.close()
+        if (!(await liveCalls.drained(settings.policy.shutdown.drainMs))) {
+          liveCalls.abortAll()
+          // Without providers every attempt ends, so every call comes to its settlement.
+          await transport.close()
+          await liveCalls.drained(LAST_CALLS_MS)
+        }
+        // Whoever reads slowly, or has asked half a question, is not waited for.
+        const impatience = setTimeout(() => server.server.closeAllConnections(), LAST_BYTES_MS)
+        await closed
+        clearTimeout(impatience)
+        if (booksPatienceMs === undefined) await books.drain()
+        else
+          await withinPatience(books.drain(), booksPatienceMs).catch(() => log.warn('settlements are lost'))
+        await closeAll(closers, log)
+        log.info('router stopped', { routerId })
+      },
+    }
+  } catch (error) {
+    await closeAll(closers, log)
+    throw error
+  }
+}
+
+function tellOfFewFiles({ callsMax, connectionsMax }: OpenFilesFit, log: Log): void {
+  const setting = 'ulimit -n'
+  log.info('the limit of open files lowers calls.concurrencyMax', { setting, count: callsMax })
+  log.info('the limit of open files lowers http.connectionsMax', { setting, count: connectionsMax })
+}
