@@ -148,7 +148,7 @@ export const BOOKS_MUTATIONS: readonly Mutation[] = [
   {
     breaks: 'A lost hold comes back after a crash of the database',
     file: 'apps/router/src/ledger/postgres-books.ts',
-    from: 'await orEnd(client, this.#running.restore(client, routerId, holdTtlMs))',
+    from: '    await orEnd(client, this.#running.restore(client))\n',
     to: '',
     test: 'apps/router/test/books-crash.test.ts',
   },

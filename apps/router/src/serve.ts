@@ -98,7 +98,6 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       { connectionsMax: http.connectionsMax, callsMax: calls.concurrencyMax },
       openFilesMax(),
     )
-    if (fit.isLowered) tellOfFewFiles(fit, log)
     const liveCalls = new LiveCalls({
       countMax: fit.callsMax,
       countPerAccountMax: Math.max(1, Math.floor((fit.callsMax * calls.accountSharePercent) / 100)),
@@ -174,6 +173,8 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     closers.push(() => ports.close())
     const { server, adminUrl } = ports
     url = ports.url
+    // A start that is refused says one sentence and nothing else, so this waits until it has been made.
+    if (fit.isLowered) tellOfFewFiles(fit, log)
     log.info('router started', { routerId })
 
     return {

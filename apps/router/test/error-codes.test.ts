@@ -25,7 +25,13 @@ let mesh: TestRouter
 before(async () => {
   mesh = await startTestRouter({
     policy: {
-      calls: { bodyBytesMax: BODY_BYTES_MAX, bodyTimeoutMs: 300, firstByteTimeoutMs: 300, concurrencyMax: 5 },
+      calls: {
+        bodyBytesMax: BODY_BYTES_MAX,
+        bodyTimeoutMs: 300,
+        firstByteTimeoutMs: 300,
+        concurrencyMax: 5,
+        accountSharePercent: 100,
+      },
     },
   })
 })
