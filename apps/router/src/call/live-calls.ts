@@ -62,15 +62,15 @@ export class LiveCalls {
   begin(callId: CallId, caller: Caller, closed: AbortSignal): LiveCall {
     const payer: Payer = `${caller.account.id}/${caller.livemode}`
     const running = this.#counts.get(payer) ?? 0
+    if (this.#calls.size >= this.#bounds.countMax) {
+      throw new MeshError('overloaded', 'This router runs as many calls as it can. Send the request again.')
+    }
     if (running >= this.#bounds.countPerAccountMax) {
       throw new MeshError(
         'too_many_concurrent',
         'This account runs as many calls as one account may here: wait until a running call has ended.',
         { metadata: { scope: 'account' } },
       )
-    }
-    if (this.#calls.size >= this.#bounds.countMax) {
-      throw new MeshError('overloaded', 'This router runs as many calls as it can. Send the request again.')
     }
     this.#counts.set(payer, running + 1)
     const abort = new AbortController()
