@@ -111,7 +111,7 @@ test('one account never fills a router: it is told to wait, and others get throu
   assert.ok(crowd)
   const holdOf = (key: string) => [0, 1].map(() => send(small, key, chat('hold')))
   const running = holdOf(crowd.key)
-  await small.simulator.until(({ held }) => held === 2)
+  await until('two run', () => small.simulator.stats().held === 2)
   for (const refused of await Promise.all(Array.from({ length: 10 }, () => send(small, crowd.key, chat())))) {
     assert.equal(refused.status, 429)
     assert.equal(refused.json.error.code, 'too_many_concurrent')
@@ -120,7 +120,7 @@ test('one account never fills a router: it is told to wait, and others get throu
   for (const { key } of others) assert.equal((await send(small, key, chat())).status, 200)
   // Three others fill their shares, and with them the router.
   running.push(...others.slice(0, 3).flatMap(({ key }) => holdOf(key)))
-  await small.simulator.until(({ held }) => held === 8)
+  await until('eight run', () => small.simulator.stats().held === 8)
   const full = await send(small, others[3]?.key ?? '', chat())
   assert.deepEqual([full.status, full.json.error.code], [503, 'overloaded'])
   small.simulator.release()
