@@ -1,8 +1,15 @@
 import { BOOKS_MUTATIONS } from './books.ts'
 import { CALL_MUTATIONS } from './calls.ts'
+import { CLIENT_MUTATIONS } from './clients.ts'
 import { CONTENT_MUTATIONS } from './content.ts'
+import { DATABASE_FAULT_MUTATIONS } from './database-faults.ts'
+import { UPSTREAM_MUTATIONS } from './hostile-upstreams.ts'
+import { METRICS_MUTATIONS } from './metrics.ts'
 import type { Mutation } from './mutation.ts'
+import { RESTORE_MUTATIONS } from './restore.ts'
 import { TENANT_MUTATIONS } from './tenants.ts'
+import { STRANGER_MUTATIONS } from './tenants-and-hostile-input.ts'
+import { WORKER_MUTATIONS } from './workers.ts'
 
 /** Every rule that is broken on purpose. */
 export const MUTATIONS: readonly Mutation[] = [
@@ -10,4 +17,11 @@ export const MUTATIONS: readonly Mutation[] = [
   ...CALL_MUTATIONS,
   ...TENANT_MUTATIONS,
   ...CONTENT_MUTATIONS,
+  ...CLIENT_MUTATIONS,
+  ...DATABASE_FAULT_MUTATIONS,
+  ...UPSTREAM_MUTATIONS,
+  ...METRICS_MUTATIONS,
+  ...RESTORE_MUTATIONS,
+  ...STRANGER_MUTATIONS,
+  ...WORKER_MUTATIONS,
 ]

@@ -4,6 +4,7 @@ import type { Ports } from '../serve.ts'
 import { Link } from './link.ts'
 import type { AskedOfPrimary, AskedOfWorker, WorkOrder } from './questions.ts'
 import type { Gathered, ReportName, Reports } from './siblings.ts'
+import { closeUntakenConnections } from './untaken-connections.ts'
 
 /** How a process ended. */
 export interface WorkerEnd {
@@ -42,6 +43,7 @@ export function forkWorker(
   gather: (name: ReportName) => Promise<Gathered<ReportName>>,
 ): WorkerProcess {
   const worker = cluster.fork()
+  closeUntakenConnections(worker)
   const link = linkTo(worker)
   const { promise: started, resolve } = Promise.withResolvers<WorkerStart>()
   const kill = (): void => void worker.process.kill('SIGKILL')
