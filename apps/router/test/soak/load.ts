@@ -51,108 +51,134 @@ const REPEATS_MAX = 4
 const PATIENCE_MS = 60_000
 const WHOLE_CANARY = /CNRY-[0-9a-f]{24}/g
 
+/** What the callers of a round have seen until now. */
+class Notes {
+  readonly record = { calls: [] as SeenCall[], repeated: [] as Repeated[], foreign: [] as string[] }
+  readonly #others = new Map<string, Map<string, number>>()
+  ends = 0
+
+  add(seen: Seen, payer: Payer, url: string, own: OwnWords): void {
+    if (seen.kind === 'nobody') return
+    this.record.calls.push({ seen, payer, url })
+    for (const [canary] of seen.text.matchAll(WHOLE_CANARY)) {
+      if (!Object.values(own).includes(canary))
+        this.record.foreign.push(`An answer to ${payer.keyId} holds ${canary}, which is another caller's.`)
+    }
+    if (seen.kind === 'end') this.ends++
+    else if (seen.kind !== 'left') this.#addOther(url, seen.kind === 'error' ? seen.code : seen.kind)
+  }
+
+  othersAt(url: string): ReadonlyMap<string, number> {
+    return this.#others.get(url) ?? new Map()
+  }
+
+  get others(): ReadonlyMap<string, number> {
+    const sum = new Map<string, number>()
+    for (const words of this.#others.values()) {
+      for (const [word, count] of words) sum.set(word, (sum.get(word) ?? 0) + count)
+    }
+    return sum
+  }
+
+  #addOther(url: string, word: string): void {
+    const words = this.#others.get(url) ?? new Map<string, number>()
+    this.#others.set(url, words.set(word, (words.get(word) ?? 0) + 1))
+  }
+}
+
+/** One of the callers of a round. */
+interface Caller {
+  readonly url: string
+  readonly payer: Payer
+  readonly own: OwnWords
+  readonly below: Draw
+}
+
 /** Starts callers who each make one call after the other, evenly over payers and routers. */
 export function startLoad({ urls, payers, callers, seed }: LoadOptions): RunningLoad {
-  const record = { calls: [] as SeenCall[], repeated: [] as Repeated[], foreign: [] as string[] }
-  const others = new Map<string, Map<string, number>>(urls.map((url) => [url, new Map()]))
+  const notes = new Notes()
   const keysOfRepeats = [...payers.ofRepeats]
-  let ends = 0
   let isOver = false
   let broken: unknown
 
-  const note = (seen: Seen, payer: Payer, url: string, own: OwnWords): void => {
-    if (seen.kind === 'nobody') return
-    record.calls.push({ seen, payer, url })
-    for (const [canary] of seen.text.matchAll(WHOLE_CANARY)) {
-      if (!Object.values(own).includes(canary))
-        record.foreign.push(`An answer to ${payer.keyId} holds ${canary}, which is another caller's.`)
-    }
-    if (seen.kind === 'end') ends++
-    else if (seen.kind !== 'left') {
-      const word = seen.kind === 'error' ? seen.code : seen.kind
-      const words = others.get(url)
-      words?.set(word, (words.get(word) ?? 0) + 1)
-    }
-  }
-  const oneCall = async (url: string, payer: Payer, below: Draw, own: OwnWords): Promise<Seen> => {
-    const seen = await makeCall(url, payer.secret, (payer.isPoor ? drawDenseCall : drawCall)(below, own))
-    note(seen, payer, url, own)
-    return seen
-  }
-  /** One call under a key of its own, repeated until it is answered, and sometimes once more after that. */
-  const repeatedCall = async (url: string, payer: Payer, below: Draw, own: OwnWords): Promise<Seen> => {
-    const drawn = drawCall(below, own)
-    const idempotencyKey = randomUUID()
-    const all: Seen[] = []
-    record.repeated.push({ payer, seen: all })
-    for (let turn = 0; ; turn++) {
-      // Who comes back for his answer waits for it.
-      const { leavesAfterMs: _, ...patient } = drawn
-      const seen = await makeCall(url, payer.secret, turn === 0 ? drawn : patient, idempotencyKey)
-      all.push(seen)
-      note(seen, payer, url, own)
-      const isAnswered =
-        seen.kind === 'end' || (seen.kind === 'error' && seen.code !== 'idempotency_in_progress')
-      if (isOver || (turn >= REPEATS_MAX && seen.kind !== 'nobody') || (isAnswered && below(2) === 0))
-        return seen
-      if (!isAnswered) await pause(pauseAfter(seen))
-    }
-  }
-  const call = async (own: OwnWords, number: number): Promise<void> => {
-    const below = numbersFrom(seedOf(seed, `caller ${number}`))
-    const url = urls[number % urls.length] ?? ''
-    // Neighbours go to different routers, and both poor payers meet all routers.
-    const payer = payers.all[Math.floor(number / urls.length) % payers.all.length]
-    if (payer === undefined) throw new Error('nobody pays')
+  const keepCalling = async (caller: Caller): Promise<void> => {
     while (!isOver) {
-      const keyOfRepeats = below(8) === 0 ? keysOfRepeats.pop() : undefined
+      const keyOfRepeats = caller.below(8) === 0 ? keysOfRepeats.pop() : undefined
       const seen = keyOfRepeats
-        ? await repeatedCall(url, keyOfRepeats, below, own)
-        : await oneCall(url, payer, below, own)
+        ? await callAgainAndAgain({ ...caller, payer: keyOfRepeats }, notes, () => isOver)
+        : await callOnce(caller, notes)
       await pause(pauseAfter(seen))
     }
   }
-  const calling = callers.map((own, number) =>
-    call(own, number).catch((error: unknown) => {
+  const calling = callers.map(async (own, number) => {
+    // Neighbours go to different routers, and each payer's callers to all of them.
+    const url = urls[number % urls.length]
+    const payer = payers.all[Math.floor(number / urls.length) % payers.all.length]
+    if (url === undefined || payer === undefined)
+      throw new Error('there is nobody to call, or nobody who pays')
+    const below = numbersFrom(seedOf(seed, `caller ${number}`))
+    await keepCalling({ url, payer, own, below }).catch((error: unknown) => {
       broken ??= error
-    }),
-  )
+    })
+  })
   return {
     get ends() {
-      return ends
+      return notes.ends
     },
     get others() {
-      return sumOf([...others.values()])
+      return notes.others
     },
-    othersAt: (url) => others.get(url) ?? new Map(),
+    othersAt: (url) => notes.othersAt(url),
     accountIds: payers.all.map(({ accountId }) => accountId),
     async moreEnds(count) {
-      const wanted = ends + count
-      await until(
-        `${count} more answers`,
-        () => {
-          if (broken !== undefined) throw broken
-          return ends >= wanted
-        },
-        PATIENCE_MS,
-      )
+      const wanted = notes.ends + count
+      const isEnough = (): boolean => {
+        if (broken !== undefined) throw broken
+        return notes.ends >= wanted
+      }
+      await until(`${count} more answers`, isEnough, PATIENCE_MS)
     },
     async end() {
       isOver = true
       await Promise.all(calling)
       if (broken !== undefined) throw broken
-      return record
+      return notes.record
     },
+  }
+}
+
+async function callOnce({ url, payer, own, below }: Caller, notes: Notes): Promise<Seen> {
+  const drawn = payer.isPoor ? drawDenseCall(below, own) : drawCall(below, own)
+  const seen = await makeCall(url, payer.secret, drawn)
+  notes.add(seen, payer, url, own)
+  return seen
+}
+
+/** One call under an Idempotency-Key, repeated until it is answered, and sometimes once more after that. */
+async function callAgainAndAgain(
+  { url, payer, own, below }: Caller,
+  notes: Notes,
+  isOver: () => boolean,
+): Promise<Seen> {
+  const drawn = drawCall(below, own)
+  // Who comes back for his answer waits for it.
+  const { leavesAfterMs: _, ...patient } = drawn
+  const idempotencyKey = randomUUID()
+  const all: Seen[] = []
+  notes.record.repeated.push({ payer, seen: all })
+  for (let turn = 0; ; turn++) {
+    const seen = await makeCall(url, payer.secret, turn === 0 ? drawn : patient, idempotencyKey)
+    all.push(seen)
+    notes.add(seen, payer, url, own)
+    const isAnswered =
+      seen.kind === 'end' || (seen.kind === 'error' && seen.code !== 'idempotency_in_progress')
+    const isTired = turn >= REPEATS_MAX && seen.kind !== 'nobody'
+    if (isOver() || isTired || (isAnswered && below(2) === 0)) return seen
+    if (!isAnswered) await pause(pauseAfter(seen))
   }
 }
 
 function pauseAfter({ kind }: Seen): number {
   if (kind === 'end' || kind === 'left') return 0
   return kind === 'nobody' ? AWAY_PAUSE_MS : PAUSE_MS
-}
-
-function sumOf(all: readonly ReadonlyMap<string, number>[]): ReadonlyMap<string, number> {
-  const sum = new Map<string, number>()
-  for (const each of all) for (const [word, count] of each) sum.set(word, (sum.get(word) ?? 0) + count)
-  return sum
 }

@@ -43,59 +43,70 @@ const POLICY = {
  * this process, however that goes.
  */
 export async function openStage(layout: Layout): Promise<OpenStage> {
-  const postgres = await startTestPostgres({ ...SERVER_SETTINGS, ...layout.serverSettings })
-  const connection = { ...postgres.server, database: DATABASE }
-  await createDatabase({ ...postgres.server, database: 'postgres' })
-  const way = await startWayTo({ connection })
+  const closers: (() => Promise<void>)[] = []
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).reverse()) await closer()
+  }
+  try {
+    const postgres = await startTestPostgres({ ...SERVER_SETTINGS, ...layout.serverSettings })
+    closers.push(postgres.stop)
+    const connection = { ...postgres.server, database: DATABASE }
+    await createDatabase({ ...postgres.server, database: 'postgres' })
+    const way = await startWayTo({ connection })
+    closers.push(async () => {
+      way.cut()
+      await way.close()
+    })
+    const adminKey = randomBytes(32).toString('hex')
+    const { routers, end } = await startRouters(layout, way, adminKey)
+    closers.push(end)
+    const database = openOn(connection)
+    closers.push(() => database.close().catch(() => undefined))
+    const { pid, dataFolder, kill, start } = postgres
+    const server: StagedServer = { pid, dataFolder, kill, start }
+    return {
+      ...{ layout, adminKey, routers, way, server, close },
+      serverLogFile: postgres.logFile,
+      async database() {
+        await until('the database serves', () => serves(database), DATABASE_PATIENCE_MS)
+        return database
+      },
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** Starts a layout's routers in a folder of their own. */
+async function startRouters(layout: Layout, way: WayToDatabase, adminKey: string) {
   const folder = await mkdtemp(join(tmpdir(), 'mesh-stage-'))
   await chmod(folder, 0o700)
   const wards = guardFolder(folder)
-  const routers: OwnRouter[] = []
   const pids = new Set<number>()
   const watch = (): void => wards.watch([...pids].map((pid) => ({ pid, signal: 'KILL' as const })))
-  const adminKey = randomBytes(32).toString('hex')
-  const environment = { ...(await environmentOf(layout, folder, way)), MESH_ADMIN_KEY: adminKey }
-  for (let index = 0; index < (layout.routers ?? 1); index++) {
-    const home = join(folder, `home-${index}`)
-    const router = await startStagedRouter({
-      environment: { ...environment, MESH_HOME: home },
-      folder,
-      onStart(pid) {
-        pids.add(pid)
-        watch()
-      },
-      onEnd(pid) {
-        pids.delete(pid)
-        watch()
-      },
-    })
-    routers.push(router)
-  }
-  const database = openOn(connection)
-  const server: StagedServer = {
-    pid: postgres.pid,
-    dataFolder: postgres.dataFolder,
-    kill: postgres.kill,
-    start: postgres.start,
-  }
-  return {
-    layout,
-    adminKey,
-    routers,
-    way,
-    server,
-    serverLogFile: postgres.logFile,
-    async database() {
-      await until('the database serves', () => serves(database), DATABASE_PATIENCE_MS)
-      return database
-    },
-    async close() {
-      await database.close().catch(() => undefined)
-      await wards.end()
-      way.cut()
-      await way.close()
-      await postgres.stop()
-    },
+  try {
+    const environment = await environmentOf(layout, folder, way)
+    const routers: OwnRouter[] = []
+    for (let index = 0; index < (layout.routers ?? 1); index++) {
+      const router = await startStagedRouter({
+        environment: { ...environment, MESH_ADMIN_KEY: adminKey, MESH_HOME: join(folder, `home-${index}`) },
+        folder,
+        onStart(pid) {
+          pids.add(pid)
+          watch()
+        },
+        onEnd(pid) {
+          pids.delete(pid)
+          watch()
+        },
+      })
+      routers.push(router)
+    }
+    return { routers, end: () => wards.end() }
+  } catch (error) {
+    await wards.end()
+    throw error
   }
 }
 
