@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { Frame } from './family.ts'
+import type { Bytes, Family, Frame } from './family.ts'
 import { type Fault, isStriking, type Steering } from './steering.ts'
 
 /** How an answer's delivery ended. */
@@ -31,8 +31,8 @@ export interface StreamPlan {
   /** Output tokens that show, and those that were spent before anything shows. */
   readonly visibleTokens: number
   readonly hiddenTokens: number
-  readonly malformedEvent: string
-  readonly errorEvent: string
+  readonly family: Pick<Family, 'malformedEvent' | 'emptyEvent' | 'oversizedStart'>
+  readonly errorEvent: Bytes
 }
 
 /** Sends a stream frame by frame and lets a fault strike where it is due. Stops generating when the client is gone. */
@@ -65,7 +65,7 @@ export async function deliverStream(plan: StreamPlan, carrier: Carrier): Promise
     if (fault === undefined || !contentSeen || generated < (fault.afterTokens ?? halfWay)) continue
     if (fault.kind !== 'malformed') return await strike(fault.kind, plan, frame, carrier)
     fault = undefined
-    await write(carrier, plan.malformedEvent)
+    await write(carrier, plan.family.malformedEvent)
   }
   response.end()
   return 'completed'
@@ -94,15 +94,15 @@ async function strike(
       while (await write(carrier, last.bytes)) carrier.generated(last.outputTokens)
       return 'cancelled'
     case 'drip':
-      return await drip(':\n', carrier)
+      return await drip(plan.family.emptyEvent, carrier)
     case 'oversized':
-      await write(carrier, 'data: ')
+      await write(carrier, plan.family.oversizedStart(OVERSIZED_EVENT_BYTES))
       return await fill(OVERSIZED_EVENT_BYTES, carrier)
   }
 }
 
 /** Sends next to nothing, again and again, and never comes to an end. */
-async function drip(drop: string, carrier: Carrier): Promise<Delivery> {
+async function drip(drop: Bytes, carrier: Carrier): Promise<Delivery> {
   while (await write(carrier, drop)) await carrier.pause(DRIP_MS)
   return 'cancelled'
 }
@@ -187,7 +187,7 @@ export async function deliverJson(plan: JsonPlan, carrier: Carrier): Promise<Del
  * Writes and waits until the client can take more. Resolves to false when it never will. Each write ends a turn of the
  * event loop, so that a client's departure is seen before the next one.
  */
-async function write(carrier: Carrier, bytes: string): Promise<boolean> {
+async function write(carrier: Carrier, bytes: Bytes): Promise<boolean> {
   const { response, gone } = carrier
   if (gone.aborted) return false
   if (response.write(bytes)) {

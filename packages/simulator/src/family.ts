@@ -13,9 +13,12 @@ export interface Reply {
   readonly body: string
 }
 
+/** What goes over the wire: text where the vendor's stream is text. */
+export type Bytes = string | Uint8Array
+
 /** One step of a streamed answer, as the bytes that the vendor would send for it. */
 export interface Frame {
-  readonly bytes: string
+  readonly bytes: Bytes
   /** The output tokens that were generated for this step. Their sum is the answer's. */
   readonly outputTokens: number
   /** Whether a reader sees part of the answer in it; lifecycle events are no content. */
@@ -70,7 +73,7 @@ export interface Rendering {
   json(exchange: Exchange): string
   frames(exchange: Exchange): Generator<Frame>
   /** The event by which the vendor reports a failure inside a stream. */
-  errorEvent(exchange: Exchange): string
+  errorEvent(exchange: Exchange): Bytes
 }
 
 /** A protocol family as one provider speaks it. Pure: nothing here does I/O or keeps state. */
@@ -78,12 +81,20 @@ export interface Family {
   /** The vendor's own 401, when the request carries no credential where this vendor looks for it. */
   credentialRefusal(headers: IncomingHttpHeaders, requestId: string): Reply | undefined
   refusal(kind: RefusalKind, requestId: string, detail: string): Reply
-  read(body: Json, headers: IncomingHttpHeaders, requestId: string): ReadRequest
+  /** `path` is below the provider's base: some vendors have the model in it, and whether to stream. */
+  read(body: Json, headers: IncomingHttpHeaders, requestId: string, path: string): ReadRequest
   streamHeaders(requestId: string): Readonly<Record<string, string>>
   jsonHeaders(requestId: string): Readonly<Record<string, string>>
-  /** A line of a stream that no JSON parser takes. */
-  readonly malformedEvent: string
+  /** A piece of a stream that no parser takes. */
+  readonly malformedEvent: Bytes
+  /** A piece of a stream that says nothing. */
+  readonly emptyEvent: Bytes
+  /** How an event begins that is as long as this, in bytes. */
+  oversizedStart(bytes: number): Bytes
 }
+
+/** The same in every stream of server-sent events: a comment, and a field whose line does not end. */
+export const sseFillers = { emptyEvent: ':\n', oversizedStart: () => 'data: ' } as const
 
 /** The usage that a lying provider would report for `usage`. */
 export function usageToReport(usage: Usage, lie: LyingUsage | undefined): Usage | undefined {

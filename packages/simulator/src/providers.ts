@@ -22,24 +22,33 @@ export function isProviderId(text: string): text is ProviderId {
   return providerIds.some((id) => id === text)
 }
 
-/**
- * The path of each simulated provider's API below the simulator's origin: the provider's id, then the path that the
- * vendor's own base URL has, so that what a client appends is the same in both worlds.
- */
-const basePaths = {
-  anthropic: '/anthropic',
-  openai: '/openai/v1',
-  xai: '/xai/v1',
-  deepseek: '/deepseek',
-  mistral: '/mistral/v1',
-  groq: '/groq/openai/v1',
-  fireworks: '/fireworks/inference/v1',
-  deepinfra: '/deepinfra/v1/openai',
-  nearai: '/nearai/v1',
-  tinfoil: '/tinfoil/v1',
-} as const satisfies Partial<Record<ProviderId, string>>
+/** Where a simulated provider's API lies. */
+interface ApiPaths {
+  /**
+   * Its path below the simulator's origin: the provider's id, then the path that the vendor's own base URL has, so that
+   * what a client appends is the same in both worlds.
+   */
+  readonly base: string
+  /** Whether a path below the base, without its query, is one of inference. */
+  readonly isInference: (path: string) => boolean
+}
 
-export type SimulatedProvider = keyof typeof basePaths
+const chatAt = (base: string): ApiPaths => ({ base, isInference: (path) => path === '/chat/completions' })
+
+const apis = {
+  anthropic: { base: '/anthropic', isInference: (path) => path === '/v1/messages' },
+  openai: chatAt('/openai/v1'),
+  xai: chatAt('/xai/v1'),
+  deepseek: chatAt('/deepseek'),
+  mistral: chatAt('/mistral/v1'),
+  groq: chatAt('/groq/openai/v1'),
+  fireworks: chatAt('/fireworks/inference/v1'),
+  deepinfra: chatAt('/deepinfra/v1/openai'),
+  nearai: chatAt('/nearai/v1'),
+  tinfoil: chatAt('/tinfoil/v1'),
+} as const satisfies Partial<Record<ProviderId, ApiPaths>>
+
+export type SimulatedProvider = keyof typeof apis
 export type ChatProvider = Exclude<SimulatedProvider, 'anthropic'>
 
 export const simulatedProviders: readonly SimulatedProvider[] = [
@@ -56,24 +65,26 @@ export const simulatedProviders: readonly SimulatedProvider[] = [
 ]
 
 export function isSimulated(provider: string): provider is SimulatedProvider {
-  return Object.hasOwn(basePaths, provider)
+  return Object.hasOwn(apis, provider)
 }
 
 /** What stands in for `provider`'s own base URL, to which `/chat/completions` or `/v1/messages` is appended. */
 export function baseUrlAt(origin: string, provider: SimulatedProvider): string {
-  return `${origin}${basePaths[provider]}`
+  return `${origin}${apis[provider].base}`
 }
 
 export type Route =
-  | { readonly kind: 'inference'; readonly provider: SimulatedProvider }
+  /** `path` is what comes below the provider's base, without a query: some vendors have the model in it. */
+  | { readonly kind: 'inference'; readonly provider: SimulatedProvider; readonly path: string }
   | { readonly kind: 'no_such_route'; readonly provider: SimulatedProvider }
   | { readonly kind: 'no_such_provider' }
 
 /** Finds the provider that a request's path (with or without a query) belongs to. */
 export function routeOf(url: string): Route {
-  const path = url.split('?', 1)[0] ?? ''
-  const provider = path.split('/', 2)[1] ?? ''
+  const whole = url.split('?', 1)[0] ?? ''
+  const provider = whole.split('/', 2)[1] ?? ''
   if (!isSimulated(provider)) return { kind: 'no_such_provider' }
-  const inference = `${basePaths[provider]}${provider === 'anthropic' ? '/v1/messages' : '/chat/completions'}`
-  return path === inference ? { kind: 'inference', provider } : { kind: 'no_such_route', provider }
+  const { base, isInference } = apis[provider]
+  const path = whole.startsWith(`${base}/`) ? whole.slice(base.length) : ''
+  return isInference(path) ? { kind: 'inference', provider, path } : { kind: 'no_such_route', provider }
 }

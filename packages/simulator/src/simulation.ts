@@ -83,11 +83,15 @@ export class Simulation {
     const uncredited = family.credentialRefusal(request.headers, requestId)
     if (uncredited !== undefined) return this.#refuse(visit, uncredited)
     if (body === 'too_large') return this.#refuse(visit, family.refusal('too_large', requestId, ''))
-    await this.#answer(visit, request, body)
+    await this.#answer({ ...visit, path: route.path }, request, body)
   }
 
-  async #answer(visit: Visit, request: IncomingMessage, text: string): Promise<void> {
-    const { family, requestId } = visit
+  async #answer(
+    visit: Visit & { readonly path: string },
+    request: IncomingMessage,
+    text: string,
+  ): Promise<void> {
+    const { family, requestId, path } = visit
     const json = parseJson(text)
     if (json === undefined) return this.#refuse(visit, family.refusal('bad_json', requestId, ''))
     const header = request.headers[steeringHeader]
@@ -98,7 +102,7 @@ export class Simulation {
     if (steering.holdAfterTokens === 0) await carrier.held()
     if (visit.gone.aborted) return this.log.end(requestId, 'cancelled')
     if (await this.#strikeFirst(visit, steering, carrier)) return
-    const read = family.read(json, request.headers, requestId)
+    const read = family.read(json, request.headers, requestId, path)
     if (read.kind === 'refused') return this.#refuse(visit, read.reply)
     await this.#deliver(visit, read, this.#exchange(visit, read, json, steering), steering, carrier)
   }
@@ -180,7 +184,7 @@ export class Simulation {
         steering,
         hiddenTokens,
         visibleTokens: outputTokens - hiddenTokens,
-        malformedEvent: family.malformedEvent,
+        family,
         errorEvent,
       },
       carrier,

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { Family, ReadRequest, Reply } from '../family.ts'
+import { type Family, type ReadRequest, type Reply, sseFillers } from '../family.ts'
 import { isObject, type JsonObject } from '../json.ts'
 import { totalTokens } from '../prompt-cache.ts'
 import { checkRequest } from './check.ts'
@@ -29,6 +29,7 @@ export const anthropicMessages: Family = {
   jsonHeaders,
   malformedEvent:
     'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_de\n\n',
+  ...sseFillers,
 }
 
 function read(body: JsonObject, headers: IncomingHttpHeaders, requestId: string): ReadRequest {

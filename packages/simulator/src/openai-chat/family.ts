@@ -1,4 +1,4 @@
-import type { Family, ReadRequest, Reply } from '../family.ts'
+import { type Family, type ReadRequest, type Reply, sseFillers } from '../family.ts'
 import { isObject, textAt } from '../json.ts'
 import { totalTokens } from '../prompt-cache.ts'
 import type { ChatProvider } from '../providers.ts'
@@ -27,6 +27,7 @@ export function openAiChat(provider: ChatProvider): Family {
     streamHeaders,
     jsonHeaders,
     malformedEvent: 'data: {"id":"chatcmpl-malformed","choices":[{"index":0,"delta":{"content":"brok\n\n',
+    ...sseFillers,
   }
 }
 
