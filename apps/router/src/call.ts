@@ -1,7 +1,7 @@
 import { admit } from './call/admit.ts'
 import { authenticate } from './call/authenticate.ts'
+import { createCallReply } from './call/call-reply.ts'
 import type { CallRequest } from './call/call-request.ts'
-import { createChatReply } from './call/chat-reply.ts'
 import { end, endWithError } from './call/end.ts'
 import type { Mesh } from './call/mesh.ts'
 import { parse } from './call/parse.ts'
@@ -21,7 +21,8 @@ export async function call(request: CallRequest, mesh: Mesh): Promise<void> {
   const asked = await orReject(parse(request, caller, mesh), request, caller, mesh)
   const admitted = await orReject(admit(request, asked, caller, mesh), request, caller, mesh, asked)
 
-  const reply = createChatReply(request.id, asked.request.ask, Math.floor(mesh.seams.now() / 1000))
+  const nowSeconds = Math.floor(mesh.seams.now() / 1000)
+  const reply = createCallReply(request.shape, request.id, asked.request.ask, nowSeconds)
   whenMeshEnds(live, (ending) => endWithError(request, ending, { reply }))
   const outcome = await runCall(request, admitted, reply, live, mesh)
   const ending = endingOf(outcome, live)

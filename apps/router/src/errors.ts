@@ -1,3 +1,5 @@
+import type { ErrorFacts } from '@mesh/engine/shapes/shape.ts'
+
 /**
  * Every error that MESH answers with. Documents, OpenAPI and the SDK's errors come from this table, and a test
  * reaches every code. `type` is OpenAI's word for the family; `retry` is whether the same request can succeed later
@@ -256,16 +258,15 @@ export class MeshError extends Error {
     return ERRORS[this.code].status
   }
 
-  /** The body of the answer: OpenAI's envelope. */
-  toBody(): { error: Record<string, unknown> } {
+  /** What a shape puts into its envelope. */
+  facts(): ErrorFacts {
     return {
-      error: {
-        message: this.message,
-        type: ERRORS[this.code].type,
-        code: this.code,
-        param: this.param ?? null,
-        ...(this.metadata ? { metadata: this.metadata } : {}),
-      },
+      status: this.status,
+      code: this.code,
+      type: ERRORS[this.code].type,
+      message: this.message,
+      ...(this.param === undefined ? {} : { param: this.param }),
+      ...(this.metadata ? { metadata: JSON.parse(JSON.stringify(this.metadata)) } : {}),
     }
   }
 }

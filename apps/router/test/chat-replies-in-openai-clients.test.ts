@@ -3,9 +3,9 @@ import { createServer, type Server } from 'node:http'
 import { after, before, test } from 'node:test'
 import { EMPTY_BUCKETS } from '@mesh/catalog/token-buckets.ts'
 import { KEEP_ALIVE_COMMENT } from '@mesh/engine/outlet.ts'
-import type { ReplyClosing, ReplyInfo } from '@mesh/engine/shapes/chat-completions/reply.ts'
 import { createJsonReply } from '@mesh/engine/shapes/chat-completions/reply-json.ts'
 import { createStreamReply } from '@mesh/engine/shapes/chat-completions/reply-stream.ts'
+import type { ReplyClosing, ReplyInfo } from '@mesh/engine/shapes/reply.ts'
 import type { StreamEvent } from '@mesh/engine/stream-event.ts'
 import OpenAI, { APIError } from 'openai'
 import OpenAI6, { APIError as APIError6 } from 'openai-6'
@@ -58,7 +58,7 @@ function answer(body: Body): string {
   const reply = createStreamReply(info)
   if (body.model === 'broken') {
     const begun = reply.event({ type: 'text', choice: 0, text: 'It is' })
-    const error = { message: 'Try again.', type: 'server_error', code: 'provider_error', param: null }
+    const error = { status: 502, message: 'Try again.', type: 'server_error', code: 'provider_error' }
     return begun + reply.fail({ error, receiptId: 'rcpt_1', usage: closing.usage })
   }
   const chunks = EVENTS.map((event) => KEEP_ALIVE_COMMENT + reply.event(event))

@@ -1,16 +1,16 @@
 import { formatUsd } from '@mesh/catalog/money.ts'
 import type { RunOutcome } from '@mesh/engine/run-outcome.ts'
-import type { ReplyUsage } from '@mesh/engine/shapes/chat-completions/reply.ts'
+import type { ReplyUsage } from '@mesh/engine/shapes/reply.ts'
 import type { MeshError } from '../errors.ts'
 import { errorAnswer } from '../http/error-answer.ts'
 import { receiptIdOf } from '../records/receipt.ts'
+import type { CallReply } from './call-reply.ts'
 import type { CallRequest } from './call-request.ts'
-import type { ChatReply } from './chat-reply.ts'
 import { servedHeaders } from './served-headers.ts'
 import type { Settled } from './settle.ts'
 
-/** Sends the end of an answer that is charged: finish chunk and `[DONE]`, or the whole body with its cost headers. */
-export function end(request: CallRequest, reply: ChatReply, outcome: RunOutcome, settled: Settled): void {
+/** Sends the end of an answer that is charged: the last events of a stream, or the whole body with its cost headers. */
+export function end(request: CallRequest, reply: CallReply, outcome: RunOutcome, settled: Settled): void {
   const { answer } = request
   const closing = reply.finish({
     finishReason: outcome.finishReason ?? 'stop',
@@ -35,11 +35,11 @@ export function end(request: CallRequest, reply: ChatReply, outcome: RunOutcome,
 export function endWithError(
   request: CallRequest,
   error: MeshError,
-  begun?: { readonly reply: ChatReply; readonly outcome?: RunOutcome; readonly settled?: Settled },
+  begun?: { readonly reply: CallReply; readonly outcome?: RunOutcome; readonly settled?: Settled },
 ): void {
-  const { answer, id } = request
+  const { answer, id, shape } = request
   if (!answer.headSent) {
-    const { status, headers, body } = errorAnswer(error, id)
+    const { status, headers, body } = errorAnswer(error, id, shape)
     answer.setHeaders(headers)
     answer.whole(status, body)
     return
@@ -51,7 +51,7 @@ export function endWithError(
   const { reply, outcome, settled } = begun
   answer.end(
     reply.fail({
-      error: JSON.parse(JSON.stringify(error.toBody().error)),
+      error: error.facts(),
       receiptId: receiptIdOf(id),
       ...(outcome && settled && outcome.usage.source !== 'none' ? { usage: usageOf(outcome, settled) } : {}),
     }),

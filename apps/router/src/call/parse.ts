@@ -1,5 +1,5 @@
 import type { Model } from '@mesh/catalog/catalog.ts'
-import { type ChatRequest, parseChatCompletion } from '@mesh/engine/shapes/chat-completions/request.ts'
+import type { CallerRequest, Shape } from '@mesh/engine/shapes/shape.ts'
 import { parseSteering } from '@mesh/simulator/steering.ts'
 import type { Caller } from '../accounts/caller.ts'
 import { MeshError } from '../errors.ts'
@@ -8,7 +8,9 @@ import type { Mesh } from './mesh.ts'
 
 /** A call as it was asked for, read and resolved. */
 export interface Asked {
-  readonly request: ChatRequest
+  /** The name of the shape in which it came. */
+  readonly api: string
+  readonly request: CallerRequest
   /** The models that were named, the first choice first. */
   readonly models: readonly Model[]
   /** What a test call tells its simulator to do. */
@@ -26,15 +28,16 @@ const NEAREST_MODELS = 3
 export async function parse(request: CallRequest, caller: Caller, mesh: Mesh): Promise<Asked> {
   const body = await request.readBody()
   const accountId = caller.account.id
-  const parsed = parseChatCompletion(body, {
+  const parsed = request.shape.parse(body, {
     pseudonym: (purpose, text) => mesh.pseudonyms.outward(accountId, purpose, text),
   })
   if (!parsed.ok)
     throw new MeshError(parsed.code, parsed.message, parsed.param ? { param: parsed.param } : {})
-  const models = parsed.request.route.models.map((name) => resolveModel(name, mesh))
+  const models = parsed.request.route.models.map((name) => resolveModel(name, request.shape, mesh))
   const steering = caller.livemode ? undefined : steeringOf(parsed.request.metadata)
   const key = request.idempotencyKey
   return {
+    api: request.shape.name,
     request: parsed.request,
     models,
     ...(steering === undefined ? {} : { steering }),
@@ -49,7 +52,7 @@ export async function parse(request: CallRequest, caller: Caller, mesh: Mesh): P
   }
 }
 
-function resolveModel(name: string, mesh: Mesh): Model {
+function resolveModel(name: string, { modelKind }: Shape, mesh: Mesh): Model {
   const model = mesh.models.resolve(name)
   if (!model) {
     const nearest = mesh.models.nearest(name, NEAREST_MODELS)
@@ -59,10 +62,10 @@ function resolveModel(name: string, mesh: Mesh): Model {
       { param: 'model', metadata: { nearest } },
     )
   }
-  if (model.kind === 'chat') return model
+  if (model.kind === modelKind) return model
   throw new MeshError(
     'invalid_request',
-    `${model.id} is a model for ${model.kind} calls: name a chat model.`,
+    `${model.id} is a model for ${model.kind} calls: this route takes ${modelKind} models.`,
     {
       param: 'model',
     },

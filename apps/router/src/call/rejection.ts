@@ -59,7 +59,7 @@ function record(error: MeshError, request: CallRequest, caller: Caller, mesh: Me
         usageFlags: [],
         buckets: EMPTY_BUCKETS,
         attempts: [],
-        routing: { requested: asked?.models.map(({ id }) => id) ?? [] },
+        routing: { api: request.shape.name, requested: asked?.models.map(({ id }) => id) ?? [] },
         privacy: asked ? { ...privacyReport(asked.request.privacy, undefined, caller.livemode) } : {},
         durationMs: 0,
       },

@@ -38,11 +38,11 @@ export async function reserve(
 ): Promise<Reservation> {
   const [first] = plan.candidates
   if (!first) throw new Error('a plan without candidates reached the books')
-  const { ask } = asked.request
+  const { shape } = asked.request
   const size = sizeHold({
     candidates: plan.candidates,
-    maxOutputTokens: ask.maxOutputTokens,
-    choices: ask.choices,
+    maxOutputTokens: shape.maxOutputTokens,
+    choices: shape.choices,
     policy: mesh.policy.holds,
   })
   const decision = await mesh.books.hold({

@@ -29,6 +29,7 @@ export function routingReport(
   const { served } = outcome
   const unknown = asked.request.droppedParameters.length + asked.request.droppedUnnamed
   return {
+    api: asked.api,
     requested: asked.models.map(({ id }) => id),
     mode: 'models',
     rule: asked.request.route.order.length > 0 ? 'provider_order' : 'price',

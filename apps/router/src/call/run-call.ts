@@ -5,8 +5,8 @@ import { MeshError } from '../errors.ts'
 import { describeError } from '../log.ts'
 import { receiptIdOf } from '../records/receipt.ts'
 import type { Admitted } from './admit.ts'
+import type { CallReply } from './call-reply.ts'
 import type { CallRequest } from './call-request.ts'
-import type { ChatReply } from './chat-reply.ts'
 import type { LiveCall } from './live-calls.ts'
 import type { Mesh } from './mesh.ts'
 import { privacyReport, weakestReport } from './privacy.ts'
@@ -21,7 +21,7 @@ import { servedHeaders } from './served-headers.ts'
 export async function runCall(
   request: CallRequest,
   { asked, caller, plan, hold }: Admitted,
-  reply: ChatReply,
+  reply: CallReply,
   live: LiveCall,
   mesh: Mesh,
 ): Promise<RunOutcome> {

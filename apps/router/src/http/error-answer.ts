@@ -1,3 +1,5 @@
+import { openaiErrorBody } from '@mesh/engine/shapes/openai-error.ts'
+import type { Shape } from '@mesh/engine/shapes/shape.ts'
 import { ERRORS, type ErrorCode, MeshError } from '../errors.ts'
 
 /** An error as it leaves MESH: the same for Fastify, for raw sockets and for streams that have not begun. */
@@ -12,8 +14,15 @@ const RETRY_AFTER_MS_MAX = 60_000
 /** What 429 and 503 advise where nothing better is known. */
 const RETRY_AFTER_MS_DEFAULT = 1_000
 
-/** Writes an error as an answer. An internal error says nothing but the request id. */
-export function errorAnswer(error: MeshError, requestId: string): ErrorAnswer {
+/**
+ * Writes an error as an answer, in the envelope of the caller's shape, or OpenAI's outside of any. An internal error
+ * says nothing but the request id.
+ */
+export function errorAnswer(
+  error: MeshError,
+  requestId: string,
+  { errorBody }: Pick<Shape, 'errorBody'> = { errorBody: openaiErrorBody },
+): ErrorAnswer {
   const shown =
     error.code === 'internal'
       ? new MeshError(
@@ -32,7 +41,7 @@ export function errorAnswer(error: MeshError, requestId: string): ErrorAnswer {
       ...shown.headers,
       ...retryHeaders(shown),
     },
-    body: JSON.stringify(shown.toBody()),
+    body: JSON.stringify(errorBody(shown.facts(), requestId)),
   }
 }
 

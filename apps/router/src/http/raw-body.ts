@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import { CHAT_BOUNDS } from '@mesh/engine/shapes/chat-completions/bounds.ts'
+import { CHAT_BOUNDS } from '@mesh/engine/shapes/bounds.ts'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { MeshError } from '../errors.ts'
 import { BodyBudget, type BodyShare } from './body-budget.ts'

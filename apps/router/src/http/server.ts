@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import cors from '@fastify/cors'
+import { shapeAt } from '@mesh/engine/shapes/registry.ts'
 import {
   type FastifyBaseLogger,
   type FastifyError,
@@ -165,7 +166,7 @@ function answerError(error: unknown, request: FastifyRequest, reply: FastifyRepl
       ...describeError(meshError.cause ?? meshError),
     })
   }
-  const answer = errorAnswer(meshError, request.id)
+  const answer = errorAnswer(meshError, request.id, shapeAt(request.url))
   // A body that was refused half-read is thrown away by Node, so the connection can serve on; one that never ended
   // cannot.
   if (meshError.code === 'request_timeout') void reply.header('connection', 'close')
@@ -175,7 +176,7 @@ function answerError(error: unknown, request: FastifyRequest, reply: FastifyRepl
 
 /** Answers a URL that cannot be routed at all. No hook has run, so what they would have set is set here. */
 function answerOutsideRoutes(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
-  const answer = errorAnswer(asMeshError(error), request.id)
+  const answer = errorAnswer(asMeshError(error), request.id, shapeAt(request.url))
   void reply
     .code(answer.status)
     .headers({

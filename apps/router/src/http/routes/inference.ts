@@ -1,4 +1,6 @@
 import type { ServerResponse } from 'node:http'
+import { SHAPES } from '@mesh/engine/shapes/registry.ts'
+import type { Shape } from '@mesh/engine/shapes/shape.ts'
 import type { FastifyRequest } from 'fastify'
 import { presentedSecret } from '../../accounts/authenticate.ts'
 import { parseSecret } from '../../accounts/key-secret.ts'
@@ -15,15 +17,17 @@ import { HttpAnswer } from '../http-answer.ts'
 import { readJsonBody, useRawBodies } from '../raw-body.ts'
 import type { Server } from '../server.ts'
 
-/** The routes that run models. Their bodies are read after the caller is known, and counted as they come. */
+/** The routes that run models, one for each shape in which callers write. Their bodies are read after the caller is known, and counted as they come. */
 export function registerInferenceRoutes(server: Server, mesh: Mesh): void {
   server.register((scope, _options, done) => {
     useRawBodies(scope)
-    scope.post('/v1/chat/completions', async (request, reply) => {
-      // From here on the response is ours: what Fastify would have set is set by hand.
-      reply.hijack()
-      await answerCall(toCallRequest(request, reply.raw, mesh), request, mesh)
-    })
+    for (const shape of SHAPES) {
+      scope.post(shape.path, async (request, reply) => {
+        // From here on the response is ours: what Fastify would have set is set by hand.
+        reply.hijack()
+        await answerCall(toCallRequest(request, reply.raw, shape, mesh), request, mesh)
+      })
+    }
     done()
   })
 }
@@ -49,7 +53,12 @@ async function answerCall(callRequest: CallRequest, request: FastifyRequest, mes
   }
 }
 
-function toCallRequest(request: FastifyRequest, response: ServerResponse, mesh: Mesh): CallRequest {
+function toCallRequest(
+  request: FastifyRequest,
+  response: ServerResponse,
+  shape: Shape,
+  mesh: Mesh,
+): CallRequest {
   const { calls } = mesh.policy
   const { id } = request
   if (!isId('req', id)) throw new Error('the server made a request id that is none')
@@ -62,7 +71,8 @@ function toCallRequest(request: FastifyRequest, response: ServerResponse, mesh: 
   })
   return {
     id,
-    secret: () => presentedSecret(request.headers),
+    shape,
+    secret: () => presentedSecret(request.headers, shape.keyHeaders),
     ...(typeof idempotencyKey === 'string' ? { idempotencyKey } : {}),
     readBody: () =>
       readJsonBody(request, { bodyBytesMax: calls.bodyBytesMax, bodyTimeoutMs: calls.bodyTimeoutMs }),

@@ -1,13 +1,6 @@
 import type { Ask, Json, Message, ReasoningRequest, ResponseFormat, Tool } from '../../ask.ts'
+import type { ParseOptions } from '../shape.ts'
 import type { ChatParameters } from './schema.ts'
-
-export interface ParseOptions {
-  /**
-   * A keyed, non-reversible stand-in for a caller's own string, salted per account: an end user's name, a prompt
-   * cache key and a session id never leave, and are never stored, as they came.
-   */
-  pseudonym(purpose: 'end_user' | 'cache_key' | 'session', text: string): string
-}
 
 /** Sampling and log-probability parameters that mean the same in every protocol that has them. */
 const EXTRAS = [

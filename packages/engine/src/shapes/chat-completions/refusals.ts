@@ -1,4 +1,4 @@
-import { type FaultPath, fault, type RequestFault } from './fault.ts'
+import { type FaultPath, fault, isObject, type RequestFault } from '../fault.ts'
 
 /**
  * What MESH refuses because it would store, multiply or outsource a call behind the caller's back, or because it
@@ -62,13 +62,7 @@ const REFUSED_PARAMETERS: ReadonlyMap<string, Refusal> = new Map<string, Refusal
 /** Accepted for the sake of clients that always send them; MESH decides them itself. */
 export const IGNORED_PARAMETERS: ReadonlySet<string> = new Set([...REFUSED_PARAMETERS.keys(), 'store'])
 
-type Members = Readonly<Record<string, unknown>>
-
-export function isObject(value: unknown): value is Members {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-export function refusedParameter(body: Members): RequestFault | undefined {
+export function refusedParameter(body: Readonly<Record<string, unknown>>): RequestFault | undefined {
   for (const [name, refusal] of REFUSED_PARAMETERS) {
     const value = Object.hasOwn(body, name) ? body[name] : undefined
     if (value === undefined || value === null || value === false) continue

@@ -1,14 +1,8 @@
 import type { Json, JsonObject } from '../../ask.ts'
 import type { FinishReason, StreamEvent } from '../../stream-event.ts'
-import { type ReplyClosing, type ReplyInfo, reasoningFormat, renderUsage } from './reply.ts'
-import { type ToolCallIdentities, type ToolCallIdentity, toolCallIdentities } from './tool-call-identity.ts'
-
-/** An answer as one JSON body. It is sent whole, when its charge is durable; a call that fails is an error instead. */
-export interface JsonReply {
-  event(event: StreamEvent): void
-  /** The body. Called once. */
-  finish(closing: ReplyClosing): string
-}
+import type { ReplyClosing, ReplyInfo, WholeReply } from '../reply.ts'
+import { type ToolCallIdentities, type ToolCallIdentity, toolCallIdentities } from '../tool-call-identity.ts'
+import { reasoningFormat, renderUsage } from './reply.ts'
 
 interface ReasoningDetails {
   text: string
@@ -29,7 +23,8 @@ interface Choice {
   finishReason?: FinishReason
 }
 
-export function createJsonReply(info: ReplyInfo): JsonReply {
+/** An answer as a chat completion in one piece. */
+export function createJsonReply(info: ReplyInfo): WholeReply {
   const choices = new Map<number, Choice>()
 
   function choiceAt(index: number): Choice {

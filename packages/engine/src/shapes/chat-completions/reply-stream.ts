@@ -1,31 +1,15 @@
 import type { Json } from '../../ask.ts'
 import type { FinishReason, StreamEvent } from '../../stream-event.ts'
-import {
-  type ReplyClosing,
-  type ReplyFailure,
-  type ReplyInfo,
-  reasoningFormat,
-  renderUsage,
-} from './reply.ts'
-import { type ToolCallIdentities, toolCallIdentities } from './tool-call-identity.ts'
+import { openaiError } from '../openai-error.ts'
+import { quote, type ReplyClosing, type ReplyFailure, type ReplyInfo, type StreamReply } from '../reply.ts'
+import { type ToolCallIdentities, toolCallIdentities } from '../tool-call-identity.ts'
+import { reasoningFormat, renderUsage } from './reply.ts'
 
 /**
- * An answer as server-sent events. Each method returns the text to send now. One of `finish` and `fail` is called,
- * once, and nothing after it.
- */
-export interface StreamReply {
-  /** The chunks of an event; `''` where it adds none. The ends of choices are held back for `finish`. */
-  event(event: StreamEvent): string
-  /** The finish chunks, usage, `routing` and `[DONE]`. */
-  finish(closing: ReplyClosing): string
-  /**
-   * The error chunk. No `[DONE]` follows: that would tell a reader who skips unknown members that the answer is
-   * whole. OpenAI's SDKs throw at the chunk itself; others see `finish_reason: "error"`, then the connection's end.
-   */
-  fail(failure: ReplyFailure): string
-}
-
-/**
+ * An answer as chunks of a chat completion. The finish chunks bear usage, `routing` and `[DONE]`. No `[DONE]` follows an
+ * error chunk: that would tell a reader who skips unknown members that the answer is whole. OpenAI's SDKs throw at the
+ * chunk itself; others see `finish_reason: "error"`, then the connection's end.
+ *
  * ```ts
  * const reply = createStreamReply(info)
  * for (const event of decoder.push(bytes)) await sink.write(reply.event(event))
@@ -211,23 +195,8 @@ function chunkTop(info: ReplyInfo): string {
 
 /** Callers of OpenAI's SDKs see the error alone and no later chunk, so it carries the receipt and what was used. */
 function renderError({ error, receiptId, usage }: ReplyFailure): string {
-  const { metadata, ...members } = error
-  const known = typeof metadata === 'object' && metadata !== null && !Array.isArray(metadata) ? metadata : {}
-  const facts = quote({ ...known, receipt_id: receiptId }).slice(0, -1)
-  const metadataText = usage ? `${facts},"usage":${renderUsage(usage)}}` : `${facts}}`
-  const opened = quote(members).slice(0, -1)
-  return `${opened}${opened === '{' ? '' : ','}"metadata":${metadataText}}`
-}
-
-/** Line breaks to Python's `str.splitlines`, on which some SSE readers rely; JSON leaves them unescaped. */
-const PYTHON_LINE_BREAK = /[\u0085\u2028\u2029]/
-const EACH_PYTHON_LINE_BREAK = /[\u0085\u2028\u2029]/g
-
-function quote(value: Json): string {
-  const text = JSON.stringify(value)
-  if (!PYTHON_LINE_BREAK.test(text)) return text
-  return text.replace(
-    EACH_PYTHON_LINE_BREAK,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )
+  const { metadata, ...facts } = error
+  const known = quote({ ...metadata, receipt_id: receiptId }).slice(0, -1)
+  const metadataText = usage ? `${known},"usage":${renderUsage(usage)}}` : `${known}}`
+  return `${quote(openaiError(facts)).slice(0, -1)},"metadata":${metadataText}}`
 }

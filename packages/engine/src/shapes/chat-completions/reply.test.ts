@@ -4,7 +4,8 @@ import { EMPTY_BUCKETS } from '@mesh/catalog/token-buckets.ts'
 import fc from 'fast-check'
 import * as z from 'zod'
 import type { FinishReason, StreamEvent } from '../../stream-event.ts'
-import { type ReplyClosing, type ReplyInfo, renderUsage } from './reply.ts'
+import type { ReplyClosing, ReplyInfo } from '../reply.ts'
+import { renderUsage } from './reply.ts'
 import { createJsonReply } from './reply-json.ts'
 import { createStreamReply } from './reply-stream.ts'
 
@@ -295,13 +296,15 @@ test('usage counts all input and all output, and costs add up', () => {
   assert.match(text, /"cost":0\.008775000,/)
 })
 
+const FAULT = { status: 502, message: 'Try again.', type: 'server_error', code: 'provider_error' }
+
 test('a failure is an error chunk with receipt and usage, and no [DONE]', () => {
   const reply = createStreamReply(info)
   const begun = reply.event({ type: 'text', choice: 0, text: 'Hi' })
   const { chunks, done } = readStream(
     begun +
       reply.fail({
-        error: { message: 'Try again.', type: 'server_error', code: 'provider_error', metadata: { a: 1 } },
+        error: { ...FAULT, metadata: { a: 1 } },
         receiptId: 'rcpt_1',
         usage: closing.usage,
       }),
@@ -313,15 +316,16 @@ test('a failure is an error chunk with receipt and usage, and no [DONE]', () => 
     message: 'Try again.',
     type: 'server_error',
     code: 'provider_error',
+    param: null,
     metadata: { a: 1, receipt_id: 'rcpt_1', usage: JSON.parse(renderUsage(closing.usage)) },
   })
 })
 
 test('a call that fails before anybody answers has an error chunk too', () => {
   const { served: _, ...unserved } = info
-  const { chunks } = readStream(createStreamReply(unserved).fail({ error: {}, receiptId: 'rcpt_1' }))
+  const { chunks } = readStream(createStreamReply(unserved).fail({ error: FAULT, receiptId: 'rcpt_1' }))
   assert.equal(chunks[0]?.model, null)
-  assert.deepEqual(chunks[0]?.error, { metadata: { receipt_id: 'rcpt_1' } })
+  assert.deepEqual(chunks[0]?.error?.metadata, { receipt_id: 'rcpt_1' })
 })
 
 test('characters that some readers take for line breaks are escaped', () => {

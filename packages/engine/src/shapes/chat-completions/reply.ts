@@ -1,50 +1,6 @@
-import type { ModelId, ProtocolName, ProviderId } from '@mesh/catalog/catalog.ts'
-import { formatUsd, type NanoUsd } from '@mesh/catalog/money.ts'
-import { inputTokens, outputTokens, type TokenBuckets } from '@mesh/catalog/token-buckets.ts'
-import type { JsonObject } from '../../ask.ts'
-import type { FinishReason } from '../../stream-event.ts'
-
-/** What is known of an answer when its first byte leaves. */
-export interface ReplyInfo {
-  /** The call's id, `req_…`. */
-  readonly id: string
-  /** Unix time, in seconds, as OpenAI has it. */
-  readonly createdSeconds: number
-  /** Who answers. Absent when a call fails before anybody does. */
-  readonly served?: {
-    readonly model: ModelId
-    readonly provider: ProviderId
-    readonly protocol: ProtocolName
-  }
-  /** The caller wants usage in a chunk of its own. */
-  readonly usageChunk: boolean
-  /** The caller wants no reasoning in the answer. */
-  readonly excludeReasoning: boolean
-}
-
-/** What is known of an answer when its charge is durable. */
-export interface ReplyClosing {
-  /** For choices that have no end of their own: an answer that is cut when credit ends has `length`. */
-  readonly finishReason: FinishReason
-  readonly usage: ReplyUsage
-  readonly routing: JsonObject
-}
-
-/** What was used, and what the caller pays for it: `totalNano` is `upstreamNano` + `marginNano`. */
-export interface ReplyUsage {
-  readonly buckets: TokenBuckets
-  readonly upstreamNano: NanoUsd
-  readonly marginNano: NanoUsd
-}
-
-/** How an answer that has begun ends badly. */
-export interface ReplyFailure {
-  /** The body that the error would have had as an answer of its own: its `error` member. */
-  readonly error: JsonObject
-  readonly receiptId: string
-  /** Usage up to the failure, where anything was used. */
-  readonly usage?: ReplyUsage
-}
+import { formatUsd } from '@mesh/catalog/money.ts'
+import { inputTokens, outputTokens } from '@mesh/catalog/token-buckets.ts'
+import type { ReplyInfo, ReplyUsage } from '../reply.ts'
 
 /**
  * Usage in OpenAI's shape, as JSON text. `prompt_tokens` is all input and `completion_tokens` all output; the details

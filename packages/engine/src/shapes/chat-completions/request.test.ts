@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import * as z from 'zod'
-import { CHAT_BOUNDS } from './bounds.ts'
-import { type ChatRequest, parseChatCompletion } from './request.ts'
+import { CHAT_BOUNDS } from '../bounds.ts'
+import type { CallerRequest } from '../shape.ts'
+import { parseChatCompletion } from './request.ts'
 import { chatCompletionBody } from './schema.ts'
 
 const options = {
@@ -12,7 +13,7 @@ const options = {
 const hello = { model: 'gpt-5-mini', messages: [{ role: 'user', content: 'Hello' }] }
 const png = 'data:image/png;base64,iVBORw0KGgo='
 
-function accept(body: unknown): ChatRequest {
+function accept(body: unknown): CallerRequest {
   const parsed = parseChatCompletion(body, options)
   if (!parsed.ok) assert.fail(`${parsed.code}: ${parsed.message}`)
   return parsed.request

@@ -1,40 +1,23 @@
-import type { Ask, AskShape, InputBound, Message, PrivacyRequest, RouteRequest, Tool } from '../../ask.ts'
-import { boundInput } from '../../input-bound.ts'
-import { type Excess, measureBody } from './body-measure.ts'
-import { CHAT_BOUNDS } from './bounds.ts'
-import { fault, faultOfIssue, type RequestFault } from './fault.ts'
+import type { Message, Tool } from '../../ask.ts'
+import { type BodyContent, excessFault, measureBody } from '../body-measure.ts'
+import { CHAT_BOUNDS } from '../bounds.ts'
+import { chatRequest } from '../caller-request.ts'
+import { fault, faultOfIssue, isObject, type RequestFault } from '../fault.ts'
+import type { ParsedRequest, ParseOptions } from '../shape.ts'
+import { withoutLoneSurrogates } from '../well-formed.ts'
 import { toMessage, toTool } from './messages.ts'
-import { type ParseOptions, toAsk } from './parameters.ts'
-import { IGNORED_PARAMETERS, isObject, refusedMessage, refusedParameter, refusedTool } from './refusals.ts'
-import { toRoute } from './route.ts'
-import { type ChatParameters, chatMessage, chatParameters, chatTool, providerPreferences } from './schema.ts'
+import { toAsk } from './parameters.ts'
+import { IGNORED_PARAMETERS, refusedMessage, refusedParameter, refusedTool } from './refusals.ts'
+import { type ChatParameters, chatCompletionBody, chatMessage, chatParameters, chatTool } from './schema.ts'
 import { chooseTools } from './tool-choice.ts'
-import { withoutLoneSurrogates } from './well-formed.ts'
-
-/** A chat completion as it was asked for, in the engine's own terms. */
-export interface ChatRequest {
-  readonly ask: Ask
-  readonly shape: AskShape
-  readonly route: RouteRequest
-  readonly privacy: PrivacyRequest
-  readonly metadata: Readonly<Record<string, string>>
-  /** Parameters that MESH does not take, by names that are safe to show: for `routing.dropped_params`. */
-  readonly droppedParameters: readonly string[]
-  /** How many more there were, whose names are not shown. */
-  readonly droppedUnnamed: number
-}
-
-export type ParsedRequest = { readonly ok: true; readonly request: ChatRequest } | RequestFault
-
-const SHOWABLE_NAME = /^[a-zA-Z0-9_.-]{1,64}$/
 
 /**
  * Reads the JSON body of `POST /v1/chat/completions`. Pure, linear in the body's size, and safe on any parsed JSON.
  * A fault is a 400; its message says what to do and holds nothing of the request.
  */
 export function parseChatCompletion(body: unknown, options: ParseOptions): ParsedRequest {
-  const measure = measureBody(body)
-  if (!measure.fits) return tooMuch(measure.excess)
+  const measure = measureBody(body, chatContent)
+  if (!measure.fits) return excessFault(measure.excess)
   const whole = measure.wellFormed ? body : withoutLoneSurrogates(body)
   if (!isObject(whole)) return fault('invalid_request', [], 'must be a JSON object')
   const refused = refusedParameter(whole)
@@ -102,139 +85,43 @@ function assemble(
 ): ParsedRequest {
   const chosen = chooseTools(parameters, tools)
   if (!chosen.ok) return chosen
-  const models = modelsAsked(parameters)
-  if (models.length === 0) {
-    return parameters.route === 'auto'
-      ? fault('invalid_request', ['model'], 'must be named: this version of MESH does not choose one')
-      : fault('invalid_request', ['model'], 'is required: name a model')
-  }
-  const ask = toAsk(parameters, messages, chosen, options)
-  const bound = boundInput(ask)
-  const tooManyMedia = mediaFault(bound)
-  if (tooManyMedia) return tooManyMedia
-  const route = toRoute(parameters, models, (id) => options.pseudonym('session', id))
-  const dropped = droppedNames(body, parameters)
-  if (route.requireParameters && dropped.named.length + dropped.unnamed > 0) {
-    return fault(
-      'unsupported_parameter',
-      ['provider', 'require_parameters'],
-      'is true, and the request has parameters that MESH does not take: leave them out, or set it to false',
-    )
-  }
-  const privacy = parameters.privacy
-  return {
-    ok: true,
-    request: {
-      ask,
-      shape: toShape(ask, bound),
-      route,
-      privacy: {
-        mode: privacy?.mode ?? 'standard',
-        ...(privacy?.min_class ? { minClass: privacy.min_class } : {}),
-        padding: privacy?.padding ?? 'off',
-      },
+  return chatRequest(
+    {
+      ask: toAsk(parameters, messages, chosen, options),
+      extensions: parameters,
       metadata: parameters.metadata ?? {},
-      droppedParameters: dropped.named,
-      droppedUnnamed: dropped.unnamed,
+      body,
+      knows: (member) => Object.hasOwn(chatCompletionBody.shape, member) || IGNORED_PARAMETERS.has(member),
     },
+    options,
+  )
+}
+
+/** How many parts the messages have in all, and how many bytes of base64 stand where media stand. */
+function chatContent(body: unknown): BodyContent {
+  let parts = 0
+  let mediaBytes = 0
+  const messages = isObject(body) && Array.isArray(body.messages) ? body.messages : []
+  for (const message of messages) {
+    if (!isObject(message)) continue
+    for (const list of [message.content, message.tool_calls, message.reasoning_details]) {
+      if (Array.isArray(list)) parts += list.length
+    }
+    // So long a list is refused, so what is in it does not count.
+    if (!Array.isArray(message.content) || message.content.length > CHAT_BOUNDS.partsMax) continue
+    for (const part of message.content) mediaBytes += mediaBytesOf(part)
   }
+  return { parts, mediaBytes }
 }
 
-/** The first choice first. */
-function modelsAsked(parameters: ChatParameters): readonly string[] {
-  const named = [parameters.model, ...(parameters.models ?? [])].filter((name) => typeof name === 'string')
-  return [...new Set(named)]
+function mediaBytesOf(part: unknown): number {
+  if (!isObject(part)) return 0
+  if (part.type === 'image_url' && isObject(part.image_url)) return dataLength(part.image_url.url, 'data:')
+  if (part.type === 'file' && isObject(part.file)) return dataLength(part.file.file_data, 'data:')
+  if (part.type === 'input_audio' && isObject(part.input_audio)) return dataLength(part.input_audio.data, '')
+  return 0
 }
 
-function toShape(ask: Ask, bound: InputBound): AskShape {
-  return {
-    inputTokensBound: bound,
-    ...(ask.maxOutputTokens === undefined ? {} : { maxOutputTokens: ask.maxOutputTokens }),
-    choices: ask.choices,
-    modalities: { image: bound.images > 0, file: bound.files > 0, audio: bound.audioSeconds > 0 },
-    parameters: parametersUsed(ask),
-  }
-}
-
-/** In the catalogue's words. A parameter that asks for the default asks for nothing. */
-function parametersUsed(ask: Ask): readonly string[] {
-  const format = ask.responseFormat?.type ?? 'text'
-  const { effort = 'none', maxTokens = 0 } = ask.reasoning ?? {}
-  const reasons = effort !== 'none' || maxTokens > 0
-  const used: readonly (readonly [name: string, used: boolean])[] = [
-    ['max_tokens', ask.maxOutputTokens !== undefined],
-    ['stop', ask.stop.length > 0],
-    ['stream', ask.stream],
-    ['temperature', ask.temperature !== undefined],
-    ['top_p', ask.topP !== undefined],
-    ['top_k', ask.topK !== undefined],
-    ['n', ask.choices > 1],
-    ['tools', ask.tools.length > 0],
-    ['tool_choice', ask.toolChoice !== undefined && ask.toolChoice !== 'auto'],
-    ['parallel_tool_calls', ask.parallelToolCalls === false],
-    [`response_format.${format}`, format !== 'text'],
-    ['reasoning', reasons],
-  ]
-  return [...used.filter(([, isUsed]) => isUsed).map(([name]) => name), ...Object.keys(ask.extras)]
-}
-
-function mediaFault(bound: InputBound): RequestFault | undefined {
-  const { imagesMax, filesMax } = CHAT_BOUNDS
-  if (bound.images > imagesMax) {
-    return fault('invalid_request', ['messages'], `must have at most ${imagesMax} images`)
-  }
-  if (bound.files > filesMax) {
-    return fault('invalid_request', ['messages'], `must have at most ${filesMax} files`)
-  }
-  return undefined
-}
-
-function droppedNames(
-  body: Readonly<Record<string, unknown>>,
-  parameters: ChatParameters,
-): { named: readonly string[]; unnamed: number } {
-  const provider = isObject(body.provider) ? body.provider : {}
-  const dropped = [
-    ...withoutEffect(parameters),
-    ...Object.keys(body).filter(
-      (name) =>
-        !Object.hasOwn(chatParameters.shape, name) &&
-        !IGNORED_PARAMETERS.has(name) &&
-        name !== 'messages' &&
-        name !== 'tools',
-    ),
-    ...Object.keys(provider)
-      .filter((name) => !Object.hasOwn(providerPreferences.shape, name))
-      .map((name) => `provider.${name}`),
-  ]
-  const named = dropped
-    .filter((name) => SHOWABLE_NAME.test(name))
-    .slice(0, CHAT_BOUNDS.droppedParametersNamedMax)
-  return { named, unnamed: dropped.length - named.length }
-}
-
-/** What MESH knows and checks, and this version does not act on. Endpoints are always ordered by price. */
-function withoutEffect({ provider, session_id }: ChatParameters): readonly string[] {
-  const sorts = typeof provider?.sort === 'string' && provider.sort !== 'price'
-  return [...(sorts ? ['provider.sort'] : []), ...(typeof session_id === 'string' ? ['session_id'] : [])]
-}
-
-function tooMuch(excess: Excess): RequestFault {
-  const { nestingMax, valuesMax, membersMax, partsInAllMax, textBytesMax } = CHAT_BOUNDS
-  switch (excess) {
-    case 'nesting':
-      return fault('invalid_request', [], `must be nested at most ${nestingMax} levels deep`)
-    case 'values':
-      return fault('invalid_request', [], `must have at most ${valuesMax} values in all`)
-    case 'members':
-      return fault('invalid_request', [], `must have at most ${membersMax} members in any array or object`)
-    case 'parts':
-      return fault('invalid_request', ['messages'], `must have at most ${partsInAllMax} parts in all`)
-    case 'text':
-      return fault(
-        'invalid_request',
-        [],
-        `must have at most ${textBytesMax} bytes of text in all: no model can read more`,
-      )
-  }
+function dataLength(value: unknown, prefix: string): number {
+  return typeof value === 'string' && value.startsWith(prefix) ? value.length : 0
 }

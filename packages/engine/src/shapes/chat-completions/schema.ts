@@ -1,8 +1,8 @@
-import { parsePricePerMillion } from '@mesh/catalog/money.ts'
 import * as z from 'zod'
 import type { JsonObject } from '../../ask.ts'
-import { CHAT_BOUNDS } from './bounds.ts'
-import { isBase64, parseFileData, parseImageUrl } from './media.ts'
+import { CHAT_BOUNDS } from '../bounds.ts'
+import { extensions, metadata } from '../extensions.ts'
+import { isBase64, parseFileData, parseImageUrl } from '../media.ts'
 
 /**
  * The schema of `POST /v1/chat/completions`: validation, OpenAPI and the reference come from it. A parameter that may
@@ -179,70 +179,16 @@ const responseFormat = z.discriminatedUnion('type', [
 const effort = z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'])
 const outputTokens = z.int().min(1).max(CHAT_BOUNDS.outputTokensMax)
 
-const providerIds = z
-  .array(z.string().min(1).max(CHAT_BOUNDS.providerCharactersMax).toLowerCase())
-  .max(CHAT_BOUNDS.providersMax)
-  .nullish()
-
-/** USD per million tokens. A number is read by its shortest decimal form: money is never computed with it. */
-const maxPrice = z
-  .union([z.string(), z.number()])
-  .transform((price, context) => {
-    const pico = parsePricePerMillion(String(price))
-    if (pico !== undefined) return pico
-    context.addIssue({
-      code: 'custom',
-      message: 'must be USD per million tokens, a decimal number with at most 6 places',
-    })
-    return z.NEVER
-  })
-  .nullish()
-
-/** `provider`. Members that MESH does not know are dropped, and named in `routing.dropped_params`. */
-export const providerPreferences = z.object({
-  order: providerIds,
-  only: providerIds,
-  ignore: providerIds,
-  allow_fallbacks: z.boolean().nullish(),
-  require_parameters: z.boolean().nullish(),
-  sort: z.enum(['price', 'throughput', 'latency']).nullish(),
-  max_price: z.object({ prompt: maxPrice, completion: maxPrice }).nullish(),
-  data_collection: z.enum(['allow', 'deny']).nullish(),
-  zdr: z.boolean().nullish(),
-})
-
-/** `privacy` is strict: a privacy wish that MESH does not know must not be dropped in silence. */
-const privacy = z.strictObject({
-  mode: z.enum(['standard', 'protected', 'mesh']).nullish(),
-  min_class: z.enum(['standard', 'protected', 'private_gateway', 'confidential']).nullish(),
-  padding: z.enum(['off', 'bucket', 'fixed']).nullish(),
-})
-
-const metadata = z
-  .record(
-    z.string().max(CHAT_BOUNDS.metadataKeyCharactersMax),
-    z.string().max(CHAT_BOUNDS.metadataValueCharactersMax),
-  )
-  .refine((pairs) => Object.keys(pairs).length <= CHAT_BOUNDS.metadataPairsMax, {
-    error: `must have at most ${CHAT_BOUNDS.metadataPairsMax} pairs`,
-  })
-
 const logitBias = z
   .record(z.string().regex(LOGIT_TOKEN), z.number().min(-100).max(100))
   .refine((biases) => Object.keys(biases).length <= CHAT_BOUNDS.logitBiasMax, {
     error: `must have at most ${CHAT_BOUNDS.logitBiasMax} members`,
   })
 
-const modelName = z.string().min(1).max(CHAT_BOUNDS.modelCharactersMax)
 const stopSequence = z.string().min(1).max(CHAT_BOUNDS.stopCharactersMax)
 
 /** Everything of a body but its messages and tools. */
-export const chatParameters = z.object({
-  model: modelName.nullish(),
-  models: z.array(modelName).max(CHAT_BOUNDS.modelsMax).nullish(),
-  route: z.enum(['fallback', 'auto']).nullish(),
-  provider: providerPreferences.nullish(),
-  privacy: privacy.nullish(),
+export const chatParameters = extensions.extend({
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
   usage: z.object({ include: z.boolean().nullish() }).nullish(),
@@ -269,7 +215,6 @@ export const chatParameters = z.object({
   metadata: metadata.nullish(),
   user: z.string().max(CHAT_BOUNDS.endUserCharactersMax).nullish(),
   safety_identifier: z.string().max(CHAT_BOUNDS.endUserCharactersMax).nullish(),
-  session_id: z.string().max(CHAT_BOUNDS.sessionIdCharactersMax).nullish(),
   prompt_cache_key: z.string().max(CHAT_BOUNDS.cacheKeyCharactersMax).nullish(),
   frequency_penalty: z.number().min(-2).max(2).nullish(),
   presence_penalty: z.number().min(-2).max(2).nullish(),

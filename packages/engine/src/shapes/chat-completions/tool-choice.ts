@@ -1,5 +1,5 @@
 import type { Tool, ToolChoice } from '../../ask.ts'
-import { fault, type RequestFault } from './fault.ts'
+import { fault, type RequestFault } from '../fault.ts'
 import type { ChatParameters } from './schema.ts'
 
 type ChosenTools =

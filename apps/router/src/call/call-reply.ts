@@ -1,23 +1,28 @@
 import type { Reply } from '@mesh/engine/answer.ts'
 import type { Ask } from '@mesh/engine/ask.ts'
 import type { Candidate } from '@mesh/engine/plan.ts'
-import type { ReplyClosing, ReplyFailure, ReplyInfo } from '@mesh/engine/shapes/chat-completions/reply.ts'
-import { createJsonReply, type JsonReply } from '@mesh/engine/shapes/chat-completions/reply-json.ts'
-import { createStreamReply, type StreamReply } from '@mesh/engine/shapes/chat-completions/reply-stream.ts'
+import type {
+  ReplyClosing,
+  ReplyFailure,
+  ReplyInfo,
+  StreamReply,
+  WholeReply,
+} from '@mesh/engine/shapes/reply.ts'
+import type { Shape } from '@mesh/engine/shapes/shape.ts'
 import type { CallId } from '../ids.ts'
 
 /** The answer of one call in the form that its caller asked for, from its first byte to its last. */
-export interface ChatReply {
+export interface CallReply {
   /** Opened when it is certain whose answer it is. */
   open(served: Candidate): Reply
   /** What is sent last: the end of the stream, or the whole body. */
   finish(closing: ReplyClosing): string
-  /** The error chunk that ends a stream. */
+  /** The error that ends a stream. */
   fail(failure: ReplyFailure): string
 }
 
 /** `createdSeconds` is Unix time, as OpenAI has it. */
-export function createChatReply(id: CallId, ask: Ask, createdSeconds: number): ChatReply {
+export function createCallReply(shape: Shape, id: CallId, ask: Ask, createdSeconds: number): CallReply {
   const infoFor = (served?: Candidate): ReplyInfo => ({
     id,
     createdSeconds,
@@ -33,18 +38,21 @@ export function createChatReply(id: CallId, ask: Ask, createdSeconds: number): C
     usageChunk: ask.usageChunk,
     excludeReasoning: ask.reasoning?.exclude === true,
   })
-  return ask.stream ? streamed(infoFor) : whole(infoFor)
+  const { streamReply } = shape
+  return ask.stream && streamReply
+    ? streamed((served) => streamReply(infoFor(served)))
+    : whole((served) => shape.wholeReply(infoFor(served)))
 }
 
-function streamed(infoFor: (served?: Candidate) => ReplyInfo): ChatReply {
+function streamed(replyFor: (served?: Candidate) => StreamReply): CallReply {
   let opened: StreamReply | undefined
   const reply = (): StreamReply => {
-    opened ??= createStreamReply(infoFor())
+    opened ??= replyFor()
     return opened
   }
   return {
     open(served) {
-      opened = createStreamReply(infoFor(served))
+      opened = replyFor(served)
       return opened
     },
     finish: (closing) => reply().finish(closing),
@@ -52,11 +60,11 @@ function streamed(infoFor: (served?: Candidate) => ReplyInfo): ChatReply {
   }
 }
 
-function whole(infoFor: (served?: Candidate) => ReplyInfo): ChatReply {
-  let opened: JsonReply | undefined
+function whole(replyFor: (served?: Candidate) => WholeReply): CallReply {
+  let opened: WholeReply | undefined
   return {
     open(served) {
-      const reply = createJsonReply(infoFor(served))
+      const reply = replyFor(served)
       opened = reply
       return {
         event(event) {
@@ -65,7 +73,7 @@ function whole(infoFor: (served?: Candidate) => ReplyInfo): ChatReply {
         },
       }
     },
-    finish: (closing) => (opened ?? createJsonReply(infoFor())).finish(closing),
+    finish: (closing) => (opened ?? replyFor()).finish(closing),
     // A whole answer that fails is an error of its own, not a part of this body.
     fail: () => '',
   }

@@ -100,3 +100,7 @@ function boundOf(origin: string, word: string, bound: string): string {
   if (origin === 'array' || origin === 'set') return `have ${word} ${bound} item${plural}`
   return `be ${word} ${bound}`
 }
+
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

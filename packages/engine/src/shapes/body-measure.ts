@@ -1,6 +1,6 @@
-import { utf8Length } from '../../text-size.ts'
+import { utf8Length } from '../text-size.ts'
 import { CHAT_BOUNDS } from './bounds.ts'
-import { isObject } from './refusals.ts'
+import { fault, isObject, type RequestFault } from './fault.ts'
 
 /** What of a body is more than a chat completion may hold. */
 export type Excess = 'nesting' | 'values' | 'members' | 'parts' | 'text'
@@ -10,6 +10,14 @@ export type BodyMeasure =
   | { readonly fits: true; readonly wellFormed: boolean }
   | { readonly fits: false; readonly excess: Excess }
 
+/** What a shape can say of a body's content before it has checked anything of it. */
+export interface BodyContent {
+  /** Parts of all messages together. */
+  readonly parts: number
+  /** Characters of base64 that stand where media stand. */
+  readonly mediaBytes: number
+}
+
 /** UTF-8 needs at most this many bytes for one UTF-16 code unit. */
 const BYTES_PER_UNIT_MAX = 3
 
@@ -17,7 +25,7 @@ const BYTES_PER_UNIT_MAX = 3
  * Measures a parsed JSON body. It runs before the schema, whose cost and depth of recursion it bounds, and stops at
  * the first thing that is too much: linear in what a body may hold, whatever it holds.
  */
-export function measureBody(body: unknown): BodyMeasure {
+export function measureBody(body: unknown, contentOf: (body: unknown) => BodyContent): BodyMeasure {
   const { partsInAllMax, textBytesMax } = CHAT_BOUNDS
   const { parts, mediaBytes } = contentOf(body)
   if (parts > partsInAllMax) return { fits: false, excess: 'parts' }
@@ -84,31 +92,23 @@ function takeText(text: string, tally: Tally): Excess | undefined {
   return tally.size > tally.sizeMax ? 'text' : undefined
 }
 
-/** How many parts the messages have in all, and how many bytes of base64 stand where media stand. */
-function contentOf(body: unknown): { readonly parts: number; readonly mediaBytes: number } {
-  let parts = 0
-  let mediaBytes = 0
-  const messages = isObject(body) && Array.isArray(body.messages) ? body.messages : []
-  for (const message of messages) {
-    if (!isObject(message)) continue
-    for (const list of [message.content, message.tool_calls, message.reasoning_details]) {
-      if (Array.isArray(list)) parts += list.length
-    }
-    // So long a list is refused, so what is in it does not count.
-    if (!Array.isArray(message.content) || message.content.length > CHAT_BOUNDS.partsMax) continue
-    for (const part of message.content) mediaBytes += mediaBytesOf(part)
+/** What a body that holds too much is refused with. */
+export function excessFault(excess: Excess): RequestFault {
+  const { nestingMax, valuesMax, membersMax, partsInAllMax, textBytesMax } = CHAT_BOUNDS
+  switch (excess) {
+    case 'nesting':
+      return fault('invalid_request', [], `must be nested at most ${nestingMax} levels deep`)
+    case 'values':
+      return fault('invalid_request', [], `must have at most ${valuesMax} values in all`)
+    case 'members':
+      return fault('invalid_request', [], `must have at most ${membersMax} members in any array or object`)
+    case 'parts':
+      return fault('invalid_request', ['messages'], `must have at most ${partsInAllMax} parts in all`)
+    case 'text':
+      return fault(
+        'invalid_request',
+        [],
+        `must have at most ${textBytesMax} bytes of text in all: no model can read more`,
+      )
   }
-  return { parts, mediaBytes }
-}
-
-function mediaBytesOf(part: unknown): number {
-  if (!isObject(part)) return 0
-  if (part.type === 'image_url' && isObject(part.image_url)) return dataLength(part.image_url.url, 'data:')
-  if (part.type === 'file' && isObject(part.file)) return dataLength(part.file.file_data, 'data:')
-  if (part.type === 'input_audio' && isObject(part.input_audio)) return dataLength(part.input_audio.data, '')
-  return 0
-}
-
-function dataLength(value: unknown, prefix: string): number {
-  return typeof value === 'string' && value.startsWith(prefix) ? value.length : 0
 }

@@ -1,4 +1,4 @@
-import type { MediaSource } from '../../ask.ts'
+import type { MediaSource } from '../ask.ts'
 import { CHAT_BOUNDS } from './bounds.ts'
 
 /** What every provider that takes images takes. */
