@@ -89,6 +89,11 @@ export const VARIABLES = [
     default: '1',
   },
   { name: 'MESH_SETTINGS', meaning: "A JSON file with the operator's policy; see docs/settings.md." },
+  {
+    name: 'AZURE_RESOURCE_NAME',
+    meaning:
+      'Your Azure resource, the NAME in https://NAME.openai.azure.com. AZURE_API_KEY needs it, or MESH_AZURE_BASE_URL.',
+  },
   { name: 'HTTPS_PROXY', meaning: 'A proxy through which live providers are reached.' },
   { name: 'NO_PROXY', meaning: 'Hosts that are reached without the proxy.' },
   {
@@ -126,6 +131,7 @@ export function readSettings(environment: Environment, projectFolder: string, ca
   const httpsProxy = readOrigin(read('HTTPS_PROXY') ?? read('https_proxy'), 'HTTPS_PROXY')
   const publicUrl = readOrigin(read('MESH_PUBLIC_URL'), 'MESH_PUBLIC_URL')
   warnings.push(...unknownVariables(environment, catalog))
+  const baseUrls = readBaseUrls(read, catalog)
   return {
     port,
     host: read('HOST') ?? '127.0.0.1',
@@ -143,8 +149,8 @@ export function readSettings(environment: Environment, projectFolder: string, ca
       : { proxy: { httpsProxy, noProxy: read('NO_PROXY') ?? read('no_proxy') ?? '' } }),
     ...readLogLevel(read('MESH_LOG_LEVEL')),
     policy: readPolicy(read('MESH_SETTINGS'), projectFolder),
-    credentials: readCredentials(read, catalog, warnings),
-    baseUrls: readBaseUrls(read, catalog),
+    credentials: readCredentials(read, catalog, baseUrls, warnings),
+    baseUrls,
     warnings,
   }
 }
@@ -203,18 +209,33 @@ function readOrigin(text: string | undefined, name: string): string | undefined 
 function readCredentials(
   read: (name: string) => string | undefined,
   catalog: Catalog,
+  baseUrls: ReadonlyMap<ProviderId, string>,
   warnings: string[],
 ): Map<ProviderId, Sensitive<string>> {
   const credentials = new Map<ProviderId, Sensitive<string>>()
-  for (const { id, credentialVariable } of catalog.providers) {
+  for (const { id, name, baseUrl, credentialVariable } of catalog.providers) {
     const value = read(credentialVariable)
-    if (value === undefined) continue
+    const part = hostPartOf(baseUrl)
+    if (value === undefined) {
+      if (part && read(part.variable) !== undefined) {
+        warnings.push(
+          `${part.variable} is set without ${credentialVariable}: ${name} serves test keys only until both are.`,
+        )
+      }
+      continue
+    }
     if (/^mesh_(live|test)_/.test(value)) {
       warnings.push(`${credentialVariable} holds a MESH key and is ignored: it wants the provider's own.`)
       continue
     }
     if (!/^[\x21-\x7e]+$/.test(value)) {
       throw new StartupError(`${credentialVariable} holds characters that no HTTP header can carry.`)
+    }
+    if (part && !baseUrls.has(id)) {
+      warnings.push(
+        `${credentialVariable} is set without ${part.variable} (or ${baseUrlVariable(id)}): ${name} serves test keys only until both are.`,
+      )
+      continue
     }
     credentials.set(id, new Sensitive(value))
   }
@@ -223,12 +244,32 @@ function readCredentials(
 
 function readBaseUrls(read: (name: string) => string | undefined, catalog: Catalog): Map<ProviderId, string> {
   const baseUrls = new Map<ProviderId, string>()
-  for (const { id } of catalog.providers) {
+  for (const { id, baseUrl } of catalog.providers) {
     const name = baseUrlVariable(id)
-    const value = readOrigin(read(name), name)
+    const value = readOrigin(read(name), name) ?? completeBaseUrl(read, baseUrl)
     if (value !== undefined) baseUrls.set(id, value)
   }
   return baseUrls
+}
+
+/** What stands in braces in some providers' base URLs, because every customer has a host of his own there. */
+const HOST_PARTS = [
+  { inBraces: '{resource}', variable: 'AZURE_RESOURCE_NAME', example: 'contoso-east' },
+] as const
+
+function hostPartOf(baseUrl: string): (typeof HOST_PARTS)[number] | undefined {
+  return HOST_PARTS.find(({ inBraces }) => baseUrl.includes(inBraces))
+}
+
+/** A base URL with the operator's own part in it, or `undefined` where it has none or the operator named none. */
+function completeBaseUrl(read: (name: string) => string | undefined, baseUrl: string): string | undefined {
+  const part = hostPartOf(baseUrl)
+  const value = part && read(part.variable)
+  if (!part || value === undefined) return undefined
+  if (!/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i.test(value)) {
+    throw new StartupError(`${part.variable} must be a name alone, as in ${part.example}, and no URL.`)
+  }
+  return baseUrl.replace(part.inBraces, value)
 }
 
 function unknownVariables(environment: Environment, catalog: Catalog): string[] {

@@ -144,7 +144,19 @@ const ROWS: Readonly<Record<string, ChatQuirks>> = {
 
 const BY_PROVIDER: ReadonlyMap<string, ChatQuirks> = new Map(Object.entries(ROWS))
 
+/**
+ * Models of other makers on Azure stand behind its model inference API, not OpenAI's.
+ * https://learn.microsoft.com/rest/api/aifoundry/model-inference/get-chat-completions
+ */
+const AZURE_HOSTED: ChatQuirks = {
+  ...OPEN_MODEL_HOST,
+  takes: new Set(['seed', 'stream_options', ...PENALTIES]),
+  reasoningSwitch: 'none',
+}
+const OPENAI_MODEL = /^mesh\/(?:gpt-|o\d)/
+
 export function chatQuirksOf(endpoint: Endpoint): ChatQuirks {
+  if (endpoint.provider === 'azure' && !OPENAI_MODEL.test(endpoint.model)) return AZURE_HOSTED
   return BY_PROVIDER.get(endpoint.provider) ?? OPEN_MODEL_HOST
 }
 

@@ -64,6 +64,16 @@ const CASES: readonly (readonly [status: number, body: string, outcome: string, 
     'content_policy',
   ],
   [400, openai('unsupported_value', 'invalid_request_error'), 'request_fault', 'invalid_request'],
+  // Azure's gateway: a code and a message, and nothing else.
+  [429, JSON.stringify({ error: { code: '429', message: 'x' } }), 'refused_unbilled', 'rate_limited'],
+  [404, JSON.stringify({ error: { code: 'DeploymentNotFound' } }), 'refused_unbilled', 'model_not_found'],
+  [400, JSON.stringify({ error: { code: 'OperationNotSupported' } }), 'refused_unbilled', 'model_not_found'],
+  [
+    400,
+    JSON.stringify({ error: { code: null, innererror: { code: 'ResponsibleAIPolicyViolation' } } }),
+    'request_fault',
+    'content_policy',
+  ],
   [
     422,
     JSON.stringify({ detail: [{ type: 'extra_forbidden', loc: ['body', 'x'] }] }),

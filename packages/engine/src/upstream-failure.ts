@@ -126,7 +126,9 @@ const RULES: readonly Rule[] = [
     outcome: 'refused_unbilled',
     reason: 'model_not_found',
     statuses: [404],
-    words: /model_not_(found|available|supported)|invalid_model|model_decommissioned|not_found_error/,
+    // The last two are Azure's, for a deployment that is not there or is of another kind of model.
+    words:
+      /model_not_(found|available|supported)|invalid_model|model_decommissioned|not_found_error|deploymentnotfound|operationnotsupported/,
   },
   {
     outcome: 'refused_unbilled',

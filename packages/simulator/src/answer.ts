@@ -40,7 +40,7 @@ const sentences = [
  */
 export function composeAnswer(prompt: Prompt, steering: Steering, seed: Seed): Answer {
   if (steering.fault?.kind === 'empty') return emptyAnswer
-  if (steering.fault?.kind === 'refusal')
+  if (steering.fault?.kind === 'refusal' || steering.fault?.kind === 'content_filter')
     return bounded(prompt, { text: refusalText, tools: [], refused: true })
   const forced = prompt.toolUse.kind === 'required' || prompt.toolUse.kind === 'named'
   const steered = steering.echo || steering.tokens !== undefined

@@ -81,6 +81,8 @@ export interface Family {
   /** The vendor's own 401, when the request carries no credential where this vendor looks for it. */
   credentialRefusal(headers: IncomingHttpHeaders, requestId: string): Reply | undefined
   refusal(kind: RefusalKind, requestId: string, detail: string): Reply
+  /** What a filter in front of the models answers to a prompt that it stops, where the vendor has one. */
+  filteredPrompt?(requestId: string): Reply
   /** `path` is below the provider's base: some vendors have the model in it, and whether to stream. */
   read(body: Json, headers: IncomingHttpHeaders, requestId: string, path: string): ReadRequest
   streamHeaders(requestId: string): Readonly<Record<string, string>>

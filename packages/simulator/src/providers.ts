@@ -38,6 +38,7 @@ const chatAt = (base: string): ApiPaths => ({ base, isInference: (path) => path 
 const apis = {
   anthropic: { base: '/anthropic', isInference: (path) => path === '/v1/messages' },
   openai: chatAt('/openai/v1'),
+  azure: chatAt('/azure/openai/v1'),
   xai: chatAt('/xai/v1'),
   deepseek: chatAt('/deepseek'),
   mistral: chatAt('/mistral/v1'),
@@ -54,6 +55,7 @@ export type ChatProvider = Exclude<SimulatedProvider, 'anthropic'>
 export const simulatedProviders: readonly SimulatedProvider[] = [
   'anthropic',
   'openai',
+  'azure',
   'xai',
   'deepseek',
   'mistral',

@@ -116,6 +116,11 @@ export class Simulation {
       case 'server_error':
         this.#refuse(visit, visit.family.refusal(kind, visit.requestId, ''))
         return true
+      case 'content_filter': {
+        const filtered = visit.family.filteredPrompt?.(visit.requestId)
+        if (filtered !== undefined) this.#refuse(visit, filtered)
+        return filtered !== undefined
+      }
       case 'timeout':
         this.log.end(visit.requestId, await silence(carrier))
         return true

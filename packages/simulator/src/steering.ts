@@ -6,7 +6,7 @@ import { isProviderId, type ProviderId } from './providers.ts'
  */
 export type Fault =
   | { readonly kind: 'rate_limit' | 'overloaded' | 'server_error' | 'timeout' | 'html' | 'redirect' }
-  | { readonly kind: 'refusal' | 'empty' | 'error_first' }
+  | { readonly kind: 'refusal' | 'content_filter' | 'empty' | 'error_first' }
   | { readonly kind: StrikingKind; readonly afterTokens?: number }
 
 type StrikingKind = (typeof STRIKING_KINDS)[number]
@@ -80,6 +80,7 @@ const words: Readonly<Record<string, Word>> = {
   html: answering('html'),
   redirect: answering('redirect'),
   refusal: answering('refusal'),
+  content_filter: answering('content_filter'),
   empty: answering('empty'),
   error_first: answering('error_first'),
   ...Object.fromEntries(STRIKING_KINDS.map((kind) => [kind, striking(kind)])),

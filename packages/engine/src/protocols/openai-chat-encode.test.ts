@@ -133,6 +133,21 @@ test('the output cap never exceeds what the endpoint takes, and has the name tha
   assert.equal('max_completion_tokens' in encode({}).body, false)
 })
 
+test("on Azure, OpenAI's models are asked as OpenAI's are, those of other makers in plainer words", () => {
+  const ask = { maxOutputTokens: 9, extras: { verbosity: 'low', seed: 1 }, choices: 2 }
+  const own = encode(ask, { provider: 'azure', model: 'mesh/gpt-5.5', protocol: 'azure_openai' })
+  assert.deepEqual(own.body, encode(ask).body)
+  const other = encode(ask, { provider: 'azure', model: 'mesh/llama-4-maverick', protocol: 'azure_openai' })
+  assert.deepEqual(other.body, {
+    model: 'test-1',
+    messages: [{ role: 'user', content: 'Hello' }],
+    seed: 1,
+    max_tokens: 9,
+    stream: false,
+  })
+  assert.deepEqual(other.droppedParameters, ['n', 'verbosity'])
+})
+
 test("Mistral's own words", () => {
   const { body, droppedParameters } = encode(
     {

@@ -11,7 +11,7 @@ test('the protocols that are built are found by their catalogue names, the other
   assert.equal(protocolFor('openai_chat'), openaiChat)
   assert.equal(protocolFor('anthropic_messages'), anthropicMessages)
   assert.equal(protocolFor('gemini'), undefined)
-  assert.equal(protocolFor('azure_openai'), undefined)
+  assert.equal(protocolFor('azure_openai'), openaiChat)
 })
 
 const TOOLS: Ask['tools'] = [{ name: 'look' }]

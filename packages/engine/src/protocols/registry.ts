@@ -6,6 +6,8 @@ import { openaiChat } from './openai-chat.ts'
 const PROTOCOLS: { readonly [Name in ProtocolName]?: Protocol } = {
   openai_chat: openaiChat,
   anthropic_messages: anthropicMessages,
+  // The same words at another address: the target has it, and the deployment's name is the model.
+  azure_openai: openaiChat,
 }
 
 /** The protocol of that name, or `undefined` where this build does not speak it. */

@@ -5,7 +5,7 @@ import { invalid, type Problem } from './refusal.ts'
 export function checkTools(body: JsonObject, dialect: ChatDialect): Problem | undefined {
   const { tools } = body
   if (!isGiven(tools)) return undefined
-  if (!isList(tools) || (tools.length === 0 && dialect.provider === 'openai')) {
+  if (!isList(tools) || (tools.length === 0 && dialect.openAiModels)) {
     const message = "Invalid 'tools': empty array. Expected an array with minimum length 1."
     return invalid(message, 'tools', 'empty_array')
   }

@@ -1,4 +1,5 @@
 import { isGiven, isList, type Json, type JsonObject, numberAt, objectsOf, textAt } from '../json.ts'
+import { deploymentNotFound } from './azure.ts'
 import { checkMessages } from './check-messages.ts'
 import { checkResponseFormat, checkToolChoice, checkTools } from './check-schemas.ts'
 import { type ChatDialect, openAiModel } from './dialects.ts'
@@ -76,6 +77,7 @@ function checkModel(body: JsonObject, dialect: ChatDialect): Problem | undefined
   const { model } = body
   if (typeof model !== 'string' || model === '') return invalid('you must provide a model parameter')
   if (dialect.models.test(model)) return undefined
+  if (dialect.provider === 'azure') return deploymentNotFound
   const message = `The model \`${model}\` does not exist or you do not have access to it.`
   return { ...invalid(message, null, 'model_not_found'), status: 404 }
 }
@@ -93,7 +95,7 @@ function checkOutputBound(body: JsonObject, dialect: ChatDialect): Problem | und
     const message = `Invalid '${name}': integer below minimum value. Expected a value >= 1.`
     return invalid(message, name, 'integer_below_min_value')
   }
-  if (dialect.provider !== 'openai') return undefined
+  if (!dialect.openAiModels) return undefined
   const facts = openAiModel(textAt(body, 'model'))
   if (name === 'max_tokens' && facts.reasoningEfforts.length > 0) {
     const message =
@@ -140,7 +142,7 @@ function checkXaiReasoning(body: JsonObject, dialect: ChatDialect): Problem | un
 }
 
 function checkReasoning(body: JsonObject, dialect: ChatDialect): Problem | undefined {
-  if (dialect.provider !== 'openai') return undefined
+  if (!dialect.openAiModels) return undefined
   const facts = openAiModel(textAt(body, 'model'))
   const effort = body.reasoning_effort
   if (facts.reasoningEfforts.length === 0) {
@@ -196,7 +198,7 @@ const dependents: readonly (readonly [
 ]
 
 function checkDependents(body: JsonObject, dialect: ChatDialect): Problem | undefined {
-  if (dialect.provider !== 'openai') return undefined
+  if (!dialect.openAiModels) return undefined
   for (const [name, on, met] of dependents) {
     if (!isGiven(body[name]) || met(body[on])) continue
     if (on === 'tools') {

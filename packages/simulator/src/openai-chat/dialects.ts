@@ -6,6 +6,8 @@ import type { ChatProvider } from '../providers.ts'
  */
 export interface ChatDialect {
   readonly provider: ChatProvider
+  /** Whether its models are OpenAI's own, with their limits and with all that its API checks. */
+  readonly openAiModels: boolean
   /** Model ids that exist there. */
   readonly models: RegExp
   readonly completionId: 'chatcmpl' | 'uuid' | 'hex'
@@ -24,6 +26,7 @@ export interface ChatDialect {
 }
 
 const openWeights = {
+  openAiModels: false,
   models: /^(?!mesh\/)\S+$/,
   completionId: 'chatcmpl',
   reasoning: 'reasoning_content',
@@ -37,21 +40,28 @@ const openWeights = {
   cache: { minimumTokens: 64, blockTokens: 64 },
 } as const satisfies Omit<ChatDialect, 'provider'>
 
-export const chatDialects: Readonly<Record<ChatProvider, ChatDialect>> = {
-  openai: {
-    provider: 'openai',
-    models: /^(gpt-|chatgpt-|o\d)/,
-    completionId: 'chatcmpl',
-    reasoning: 'hidden',
-    usage: 'openai',
-    usagePlace: 'own_chunk_if_asked',
-    toolArguments: 'fragments',
-    toolCallId: 'call',
-    refusalField: true,
-    developerRole: true,
-    unknownParameters: 'openai',
-    cache: { minimumTokens: 1024, blockTokens: 128 },
-  },
+const openAi: ChatDialect = {
+  provider: 'openai',
+  openAiModels: true,
+  models: /^(gpt-|chatgpt-|o\d)/,
+  completionId: 'chatcmpl',
+  reasoning: 'hidden',
+  usage: 'openai',
+  usagePlace: 'own_chunk_if_asked',
+  toolArguments: 'fragments',
+  toolCallId: 'call',
+  refusalField: true,
+  developerRole: true,
+  unknownParameters: 'openai',
+  cache: { minimumTokens: 1024, blockTokens: 128 },
+}
+
+/** Models of other makers on Azure. A deployment may have any name, so what is not OpenAI's is one of theirs. */
+const azureHosted: ChatDialect = { ...openWeights, provider: 'azure', models: /^[a-z0-9][\w.-]{0,63}$/i }
+
+const dialects: Readonly<Record<ChatProvider, ChatDialect>> = {
+  openai: openAi,
+  azure: { ...openAi, provider: 'azure' },
   // xAI leaves reasoning out of completion_tokens and counts it in total_tokens only.
   xai: {
     ...openWeights,
@@ -102,6 +112,12 @@ export const chatDialects: Readonly<Record<ChatProvider, ChatDialect>> = {
   deepinfra: { ...openWeights, provider: 'deepinfra', models: /^(?!mesh\/)[\w.-]+\/\S+$/ },
   nearai: { ...openWeights, provider: 'nearai' },
   tinfoil: { ...openWeights, provider: 'tinfoil' },
+}
+
+/** How `provider` speaks of `model`. */
+export function chatDialect(provider: ChatProvider, model: string): ChatDialect {
+  const dialect = dialects[provider]
+  return provider === 'azure' && model !== '' && !dialect.models.test(model) ? azureHosted : dialect
 }
 
 /** What is known of OpenAI's own models; the other providers' limits are not checked here. */

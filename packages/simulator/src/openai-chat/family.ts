@@ -2,8 +2,9 @@ import { type Family, type ReadRequest, type Reply, sseFillers } from '../family
 import { isObject, textAt } from '../json.ts'
 import { totalTokens } from '../prompt-cache.ts'
 import type { ChatProvider } from '../providers.ts'
+import { filteredPrompt } from './azure.ts'
 import { checkRequest, outputBound, unknownParameter } from './check.ts'
-import { type ChatDialect, chatDialects, openAiModel } from './dialects.ts'
+import { type ChatDialect, chatDialect, openAiModel } from './dialects.ts'
 import { readPrompt } from './read.ts'
 import {
   extraForbidden,
@@ -18,12 +19,20 @@ import { chatRendering } from './render.ts'
 
 /** OpenAI's chat completions as `provider` speaks them. */
 export function openAiChat(provider: ChatProvider): Family {
-  const dialect = chatDialects[provider]
+  const dialect = chatDialect(provider, '')
   return {
     credentialRefusal: (headers, requestId) =>
-      /^Bearer \S+$/.test(headers.authorization ?? '') ? undefined : missingCredential(dialect, requestId),
+      /^Bearer \S+$/.test(headers.authorization ?? '') || (provider === 'azure' && headers['api-key'])
+        ? undefined
+        : missingCredential(dialect, requestId),
     refusal: (kind, requestId, detail) => refusal(dialect, kind, requestId, detail),
-    read: (body, _headers, requestId) => read(isObject(body) ? body : {}, dialect, requestId),
+    ...(provider === 'azure'
+      ? { filteredPrompt: (requestId) => refuse(dialect, filteredPrompt, requestId) }
+      : {}),
+    read: (body, _headers, requestId) => {
+      const request = isObject(body) ? body : {}
+      return read(request, chatDialect(provider, textAt(request, 'model')), requestId)
+    },
     streamHeaders,
     jsonHeaders,
     malformedEvent: 'data: {"id":"chatcmpl-malformed","choices":[{"index":0,"delta":{"content":"brok\n\n',
@@ -50,7 +59,7 @@ function read(
   const prompt = readPrompt(body, dialect)
   const inputTokens = totalTokens(prompt.parts)
   const { contextTokens } = openAiModel(prompt.model)
-  if (dialect.provider === 'openai' && inputTokens + (outputBound(body) ?? 0) > contextTokens) {
+  if (dialect.openAiModels && inputTokens + (outputBound(body) ?? 0) > contextTokens) {
     const message = `This model's maximum context length is ${contextTokens} tokens. However, your messages resulted in ${inputTokens} tokens. Please reduce the length of the messages.`
     return refused(refuse(dialect, invalid(message, 'messages', 'context_length_exceeded'), requestId))
   }

@@ -54,7 +54,7 @@ export function readPrompt(body: JsonObject, dialect: ChatDialect): Prompt {
 }
 
 function outputTokensMax(model: string, dialect: ChatDialect): number {
-  return dialect.provider === 'openai' ? openAiModel(model).outputTokensMax : outputTokensMaxDefault
+  return dialect.openAiModels ? openAiModel(model).outputTokensMax : outputTokensMaxDefault
 }
 
 function toolParts(body: JsonObject): readonly PromptPart[] {
@@ -121,7 +121,7 @@ function answerFormat(body: JsonObject): AnswerFormat {
 
 function reasoningTokens(body: JsonObject, dialect: ChatDialect): number {
   const asked = textAt(body, 'reasoning_effort')
-  if (dialect.provider === 'openai') {
+  if (dialect.openAiModels) {
     const facts = openAiModel(textAt(body, 'model'))
     if (facts.reasoningEfforts.length === 0) return 0
     return reasoningTokensByEffort[asked === '' ? facts.defaultEffort : asked] ?? 0

@@ -1,13 +1,16 @@
 import type { RefusalKind, Reply } from '../family.ts'
+import { accessDenied, azureRefusals, isGatewayProblem } from './azure.ts'
 import type { ChatDialect } from './dialects.ts'
 
 /** A fault of a request, in OpenAI's own terms. */
 export interface Problem {
   readonly status: number
   readonly message: string
-  readonly type: string
+  readonly type: string | null
   readonly param: string | null
   readonly code: string | null
+  /** Further fields of the error. */
+  readonly beside?: object
 }
 
 export function invalid(message: string, param: string | null = null, code: string | null = null): Problem {
@@ -47,12 +50,13 @@ export function refuse(dialect: ChatDialect, problem: Problem, requestId: string
   }
 }
 
-/** Mistral has no `error` around its errors, and xAI's `error` is the message itself. */
+/** Mistral has no `error` around its errors, xAI's `error` is the message itself, and Azure's gateway says little. */
 export function envelope(dialect: ChatDialect, problem: Problem) {
   const { message, type, param, code } = problem
   if (dialect.provider === 'mistral') return { object: 'error', message, type, param, code }
   if (dialect.provider === 'xai') return { code: xaiCodes[problem.status] ?? 'Unknown error', error: message }
-  return { error: { message, type, param, code } }
+  if (dialect.provider === 'azure' && isGatewayProblem(problem)) return { error: { code, message } }
+  return { error: { message, type, param, code, ...problem.beside } }
 }
 
 const xaiCodes: Readonly<Record<number, string>> = {
@@ -82,6 +86,7 @@ export function missingCredential(dialect: ChatDialect, requestId: string): Repl
   if (dialect.provider === 'mistral') {
     return { status: 401, headers: jsonHeaders(requestId), body: JSON.stringify({ detail: 'Unauthorized' }) }
   }
+  if (dialect.provider === 'azure') return refuse(dialect, accessDenied, requestId)
   const message =
     "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth " +
     '(i.e. Authorization: Bearer YOUR_KEY).'
@@ -121,7 +126,8 @@ const refusals: Readonly<Record<RefusalKind, (detail: string) => Problem>> = {
 }
 
 export function refusal(dialect: ChatDialect, kind: RefusalKind, requestId: string, detail: string): Reply {
-  const reply = refuse(dialect, refusals[kind](detail), requestId)
+  const problem = dialect.provider === 'azure' ? azureProblem(kind) : undefined
+  const reply = refuse(dialect, problem ?? refusals[kind](detail), requestId)
   if (kind !== 'rate_limit') return reply
   const headers = {
     ...reply.headers,
@@ -131,4 +137,10 @@ export function refusal(dialect: ChatDialect, kind: RefusalKind, requestId: stri
     'x-ratelimit-reset-requests': `${retryAfterSeconds}s`,
   }
   return { ...reply, headers }
+}
+
+function azureProblem(kind: RefusalKind): Problem | undefined {
+  return kind === 'no_such_route' || kind === 'rate_limit' || kind === 'overloaded'
+    ? azureRefusals[kind]
+    : undefined
 }

@@ -3,6 +3,7 @@ import type { Exchange, Frame, Rendering } from '../family.ts'
 import { type JsonObject, numberAt, objectAt } from '../json.ts'
 import { idFrom, numbersFrom, seedOf, uuidFrom } from '../seed.ts'
 import { countTokens, type Piece, splitIntoPieces } from '../tokens.ts'
+import { choiceFilterResults, promptFilterChunk, promptFilterResults } from './azure.ts'
 import type { ChatDialect } from './dialects.ts'
 import { envelope, serverError } from './refusal.ts'
 import { usageBody } from './usage.ts'
@@ -59,7 +60,7 @@ function toolCallId(exchange: Exchange, dialect: ChatDialect, choice: number, in
 function finishReason(answer: Answer, options: Options): string {
   switch (answer.finish) {
     case 'tool_calls':
-      return options.namedTool && options.dialect.provider === 'openai' ? 'stop' : 'tool_calls'
+      return options.namedTool && options.dialect.openAiModels ? 'stop' : 'tool_calls'
     case 'length':
       return 'length'
     case 'stop':
@@ -76,7 +77,7 @@ function head(exchange: Exchange, dialect: ChatDialect, object: string) {
     object,
     created: Math.floor(exchange.createdMs / 1000),
     model: exchange.prompt.model,
-    ...(dialect.provider === 'openai' ? { service_tier: 'default' } : {}),
+    ...(dialect.openAiModels ? { service_tier: 'default' } : {}),
     ...(dialect.provider === 'mistral' ? {} : { system_fingerprint: 'fp_simulated' }),
   }
 }
@@ -93,7 +94,9 @@ function completion(exchange: Exchange, options: Options): string {
         ? {}
         : { logprobs: options.logprobs ? logprobsOf(answer.text, options.logprobs) : null }),
       finish_reason: finishReason(answer, options),
+      ...(dialect.provider === 'azure' ? { content_filter_results: choiceFilterResults } : {}),
     })),
+    ...(dialect.provider === 'azure' ? { prompt_filter_results: promptFilterResults } : {}),
     ...(usage === undefined ? {} : { usage: usageBody(dialect, usage) }),
     ...(dialect.provider === 'groq' ? { usage_breakdown: null, x_groq: { id: exchange.requestId } } : {}),
   })
@@ -112,7 +115,7 @@ function message(exchange: Exchange, answer: Answer, choice: number, dialect: Ch
     role: 'assistant',
     content: content(answer, text, dialect),
     ...(dialect.refusalField ? { refusal: refused ? answer.text : null } : {}),
-    ...(dialect.provider === 'openai' ? { annotations: [] } : {}),
+    ...(dialect.openAiModels ? { annotations: [] } : {}),
     ...reasoningField(answer, dialect),
     ...(calls.length > 0
       ? { tool_calls: calls }
@@ -169,8 +172,11 @@ function* chunks(exchange: Exchange, options: Options): Generator<Frame> {
   const asksForUsage = options.usageChunk && dialect.usagePlace === 'own_chunk_if_asked'
   const usageOnFinish = dialect.usagePlace === 'finish_chunk' ? exchange.usage : undefined
   const noise = idFrom(exchange.seed, 'noise', 16)
-  const padding = () => (dialect.provider === 'openai' ? { obfuscation: noise.slice(next(15)) } : {})
-  const nullUsage = asksForUsage && dialect.provider === 'openai' ? { usage: null } : {}
+  const padding = () => (dialect.openAiModels ? { obfuscation: noise.slice(next(15)) } : {})
+  const nullUsage = asksForUsage && dialect.openAiModels ? { usage: null } : {}
+  if (dialect.provider === 'azure') {
+    yield { bytes: `data: ${JSON.stringify(promptFilterChunk)}\n\n`, outputTokens: 0, content: false }
+  }
   let finished = 0
   for (const { index, step } of interleaved(exchange, options)) {
     if (step.finish !== undefined) finished += 1
@@ -182,6 +188,9 @@ function* chunks(exchange: Exchange, options: Options): Generator<Frame> {
           delta: step.delta,
           ...(dialect.provider === 'mistral' ? {} : { logprobs: step.logprobs ?? null }),
           finish_reason: step.finish ?? null,
+          ...(dialect.provider === 'azure'
+            ? { content_filter_results: step.content ? choiceFilterResults : {} }
+            : {}),
         },
       ],
       ...nullUsage,
@@ -237,7 +246,7 @@ function* deltas(exchange: Exchange, answer: Answer, choice: number, options: Op
   yield {
     delta: {
       role: 'assistant',
-      content: noText && dialect.provider === 'openai' ? null : '',
+      content: noText && dialect.openAiModels ? null : '',
       ...(dialect.refusalField ? { refusal: null } : {}),
     },
     // Hidden reasoning is generated before anything shows.
