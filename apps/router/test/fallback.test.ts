@@ -214,7 +214,8 @@ test('the third answers where the provider of the other two cannot', async () =>
 
 test('where all fail the answer is one error, and nothing is charged', async () => {
   const metadata = { mesh_simulate: 'overloaded' }
-  const error = await rejection(stream(ask(SONNET, { ...SEED, metadata })))
+  const provider = { only: ['anthropic', 'deepinfra'] }
+  const error = await rejection(stream(ask(SONNET, { ...SEED, metadata, provider })))
   assert.equal(error.status, 503)
   assert.equal(error.code, 'provider_overloaded')
   const event = await eventOf(error.requestID ?? '')
@@ -227,11 +228,14 @@ for (const [first, provider] of [
   [SONNET, 'anthropic'],
   [GPT, 'openai'],
 ] as const) {
+  /** One host of the first model and one of the second, whoever else may have them. */
+  const hosts = { only: [provider, 'deepinfra'] }
+
   for (const [word, expected] of Object.entries(EARLY_FAULTS)) {
     test(`${provider}=${word}: the next one answers, and only it is paid`, async () => {
       const metadata = { mesh_simulate: `${provider}=${word}` }
-      const alone = await stream(ask(LLAMA))
-      const body = ask(first, { models: [LLAMA], metadata })
+      const alone = await stream(ask(LLAMA, { provider: hosts }))
+      const body = ask(first, { models: [LLAMA], provider: hosts, metadata })
       for (const answer of await Promise.all([stream(body), whole(body)])) {
         const [failed, ...others] = answer.end.routing.chain
         assert.equal(others.length, 1)
@@ -251,7 +255,7 @@ for (const [first, provider] of [
   for (const [word, [reason, code]] of Object.entries(LATE_FAULTS)) {
     test(`${provider}=${word}: an error chunk once content has left, the next one before`, async () => {
       const metadata = { mesh_simulate: `${provider}=${word}` }
-      const body = ask(first, { models: [LLAMA], metadata })
+      const body = ask(first, { models: [LLAMA], provider: hosts, metadata })
       let text = ''
       let id = ''
       const error = await rejection(
@@ -388,10 +392,11 @@ test('provider.max_price leaves out what is dearer', async () => {
 test('require_parameters leaves out who would drop one, and keeps who takes it', async () => {
   const requiring = { provider: { require_parameters: true } }
   const tools = [{ type: 'function', function: { name: 'look', parameters: { type: 'object' } } }]
-  const error = await rejection(stream(ask(LLAMA, { ...requiring, tools })))
+  const only = ['deepinfra']
+  const error = await rejection(stream(ask(LLAMA, { provider: { ...requiring.provider, only }, tools })))
   assert.equal(error.code, 'no_endpoint')
   assert.ok(metadataOf(error).excluded_by.includes('parameters'))
-  const dropping = await stream(ask(LLAMA, { tools }))
+  const dropping = await stream(ask(LLAMA, { provider: { only }, tools }))
   assert.deepEqual(dropping.end.routing.dropped_params, ['tools'])
   // Claude takes no seed and OpenAI does.
   const seeded = await stream(ask(SONNET, { ...requiring, models: [GPT], seed: 7 }))

@@ -131,6 +131,25 @@ test('every available chat model answers through the OpenAI SDK, whole and strea
   assert.equal(completed.length, available.length * 2)
 })
 
+test('every endpoint of a built protocol answers where it alone may', async (t) => {
+  const messages = [{ role: 'user', content: 'Hello' }]
+  const endpoints = catalog.models
+    .filter(({ kind }) => kind === 'chat')
+    .flatMap((model) => model.endpoints.filter(({ protocol }) => BUILT_PROTOCOLS.includes(protocol)))
+  for (const { id, model, provider } of endpoints) {
+    for (const stream of [false, true]) {
+      const { status, text } = await router.request('POST', '/v1/chat/completions', {
+        key: account.key,
+        body: { model, messages, stream, provider: { only: [provider] } },
+      })
+      assert.equal(status, 200, id)
+      assert.match(text, new RegExp(`"selected":\\{"model":"${model}","provider":"${provider}"\\}`), id)
+      assert.doesNotMatch(text, /"error"/, id)
+    }
+  }
+  t.diagnostic(`${endpoints.length} endpoints answered`)
+})
+
 test('a model of an unbuilt protocol or of another kind is refused with the reason', async () => {
   const messages = [{ role: 'user', content: 'Hello' }]
   for (const { id, kind, available } of listed) {

@@ -134,6 +134,20 @@ for (const [word, world] of REMOVALS) {
   })
 }
 
+test("at one price a model's own maker comes before whoever sells it on, whatever their names", () => {
+  const own = exampleEndpoint('mesh/one', 'zeta')
+  const other = exampleEndpoint('mesh/one', 'acme')
+  const input = planInput({ endpoints: [other, own], snapshot: everybody(['acme', 'zeta']) })
+  const [model] = input.snapshot.catalog.models
+  assert.ok(model)
+  const madeBy = (vendor: string) => ({
+    ...input,
+    snapshot: { ...input.snapshot, catalog: { ...input.snapshot.catalog, models: [{ ...model, vendor }] } },
+  })
+  assert.deepEqual(idsOf(madeBy('zeta')), ['mesh/one@zeta', 'mesh/one@acme'])
+  assert.deepEqual(idsOf(madeBy('somebody')), ['mesh/one@acme', 'mesh/one@zeta'])
+})
+
 test('an endpoint that nothing removes is a candidate with its bound and its sell prices', () => {
   const sell = examplePrices(7n, 9n)
   const made = plan(planInput({ endpoints: [PLAIN], snapshot: { sellPrices: new Map([[PLAIN.id, sell]]) } }))

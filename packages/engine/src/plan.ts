@@ -92,7 +92,7 @@ const COMPARED_OUTPUT_TOKENS = 512
  *
  * Hard filters run in the order of `ExcludedBy`; each endpoint that is removed carries the first word that applies.
  * Then the caller's order of models rules; within a model the caller's order of providers; then the expected price,
- * lowest first; then the endpoint's id. Without fallbacks only the first candidate stays; with them as many as may be
+ * lowest first; then the model's own maker, before others who sell it at the same price; then the endpoint's id. Without fallbacks only the first candidate stays; with them as many as may be
  * tried.
  */
 export function plan(input: PlanInput): Plan {
@@ -223,18 +223,21 @@ function reachableRates({ rates, tiers, windows }: PriceSchedule, inputTokensMax
   return [rates, ...windows.map((window) => window.rates), ...reachableTiers.map((tier) => tier.rates)]
 }
 
-function ordered(candidates: readonly Candidate[], { route, shape }: PlanInput): Candidate[] {
+function ordered(candidates: readonly Candidate[], { route, shape, snapshot }: PlanInput): Candidate[] {
+  const makers = new Map(snapshot.catalog.models.map(({ id, vendor }) => [id, vendor]))
   const outputTokens = Math.min(shape.maxOutputTokens ?? COMPARED_OUTPUT_TOKENS, COMPARED_OUTPUT_TOKENS)
   return candidates
     .map((candidate) => ({
       candidate,
       preference: preferenceOf(candidate.endpoint.provider, route.order),
       price: expectedPrice(candidate, outputTokens),
+      resale: candidate.endpoint.provider === makers.get(candidate.endpoint.model) ? 0 : 1,
     }))
     .sort(
       (a, b) =>
         a.preference - b.preference ||
         compareAmounts(a.price, b.price) ||
+        a.resale - b.resale ||
         compareIds(a.candidate.endpoint.id, b.candidate.endpoint.id),
     )
     .map(({ candidate }) => candidate)
