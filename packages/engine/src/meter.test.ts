@@ -109,6 +109,18 @@ test('counts that shrink on the way are not believed: of each side the larger is
   assert.deepEqual(emptied.flags, ['missing', 'shrinking'])
 })
 
+test('what a provider does not bill of its thinking is not charged', () => {
+  const candidate = exampleCandidate('acme', { protocol: 'cohere_v2' })
+  const thought: StreamEvent = { type: 'reasoning', choice: 0, text: 'x'.repeat(12_800) }
+  const reported = report({ input: 10, output: 9 })
+  const said = [thought, text('x'.repeat(40)), reported]
+  const { buckets, source, flags } = metered(said, { candidate })
+  assert.deepEqual([buckets.output, source, flags], [9, 'reported', []])
+  assert.deepEqual(metered(said, {}, 10_000).flags, ['below_estimate'])
+  const unbelievable = metered([text('x'.repeat(1_280)), reported], { candidate })
+  assert.deepEqual(unbelievable.flags, ['below_estimate'])
+})
+
 test('fewer tokens than text can have are not believed', () => {
   const changes = { input: { usual: 100, fewest: 4, surprising: Number.POSITIVE_INFINITY } }
   const said = text('x'.repeat(1_280))

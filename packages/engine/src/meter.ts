@@ -31,6 +31,9 @@ const THINKS_ONLY_WHEN_ASKED: ReadonlySet<ProtocolName> = new Set([
   'cohere_v2',
 ])
 
+/** These bill nothing of what was thought, so that what they report may be less than what was seen. */
+const THINKS_UNBILLED: ReadonlySet<ProtocolName> = new Set(['cohere_v2'])
+
 export interface MeterInput {
   readonly candidate: Candidate
   /** What the input comes to by our own count (`estimateInput`). */
@@ -141,7 +144,7 @@ export class Meter {
     const reported = this.#reported?.buckets ?? EMPTY_BUCKETS
     const estimated = this.#estimate(endedAtMs)
     const inputDoubt = doubtOf(inputTokens(reported), this.#input.input.fewest)
-    const outputDoubt = this.#isSilent ? undefined : doubtOf(outputTokens(reported), this.outputTokensMin)
+    const outputDoubt = this.#isSilent ? undefined : doubtOf(outputTokens(reported), this.#billedTokensMin)
     const inputKnown = !inputDoubt
     const outputKnown = whole ? !outputDoubt : outputTokens(reported) >= outputTokens(estimated)
     if (!whole) {
@@ -160,6 +163,16 @@ export class Meter {
       source: whole && inputKnown && outputKnown && !flags.has('missing') ? 'reported' : 'estimated',
       flags: [...flags],
     }
+  }
+
+  /** The least of what was seen that a provider can bill. */
+  get #billedTokensMin(): number {
+    if (this.#billsThought) return this.outputTokensMin
+    return Math.floor(this.#answerBytes / BYTES_PER_TOKEN_MAX) + this.#toolCalls
+  }
+
+  get #billsThought(): boolean {
+    return !THINKS_UNBILLED.has(this.#input.candidate.endpoint.protocol)
   }
 
   #answer(choice: number, text: string, nowMs: number): void {
@@ -184,8 +197,9 @@ export class Meter {
   #isSurprising(reported: TokenBuckets, estimated: TokenBuckets): boolean {
     const frame = this.#input.choices * CHOICE_TOKENS_MAX + this.#toolCalls * TOOL_CALL_TOKENS_MAX
     const [told, counted] = [outputTokens(reported), outputTokens(estimated)]
+    const billed = this.#billsThought ? counted : estimated.output
     const isMuch = !this.#input.thinksUnseen && told > counted * SURPRISING_FACTOR + frame
-    const isLittle = !this.#input.thinksUnseen && told * SURPRISING_FACTOR + frame < counted
+    const isLittle = !this.#input.thinksUnseen && told * SURPRISING_FACTOR + frame < billed
     return isMuch || isLittle || inputTokens(reported) > this.#input.input.surprising
   }
 

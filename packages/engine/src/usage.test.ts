@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { BUCKET_NAMES, EMPTY_BUCKETS, inputTokens, outputTokens } from '@mesh/catalog/token-buckets.ts'
 import fc from 'fast-check'
 import type { JsonObject } from './ask.ts'
-import { anthropicUsage, openaiUsage } from './usage.ts'
+import { anthropicUsage, cohereUsage, openaiUsage } from './usage.ts'
 
 const OPENAI_CASES: readonly {
   readonly name: string
@@ -185,6 +185,46 @@ for (const { name, usage, buckets, flags = [] } of ANTHROPIC_CASES) {
   })
 }
 
+const COHERE_CASES: typeof OPENAI_CASES = [
+  {
+    name: 'what is billed counts, not what was processed',
+    usage: {
+      billed_units: { input_tokens: 41, output_tokens: 25 },
+      cached_tokens: 144,
+      tokens: { input_tokens: 1441, output_tokens: 54 },
+    },
+    buckets: { input: 41, output: 25 },
+  },
+  {
+    name: 'what was processed counts where nothing is said of the bill',
+    usage: { tokens: { input_tokens: 1441, output_tokens: 54 } },
+    buckets: { input: 1441, output: 54 },
+  },
+  {
+    name: 'embeddings have no output, and images of their own',
+    usage: { billed_units: { input_tokens: 4, image_tokens: 7 } },
+    buckets: { input: 4, inputImage: 7 },
+  },
+  {
+    name: 'searches are no tokens',
+    usage: { billed_units: { search_units: 1 } },
+    buckets: {},
+    flags: ['missing'],
+  },
+  {
+    name: 'nothing of it is believed blindly',
+    usage: { billed_units: { input_tokens: -1, output_tokens: 1.5 } },
+    buckets: { output: 2 },
+    flags: ['negative', 'not_an_integer', 'missing'],
+  },
+]
+
+for (const { name, usage, buckets, flags = [] } of COHERE_CASES) {
+  test(`Cohere usage: ${name}`, () => {
+    assert.deepEqual(cohereUsage(usage), { buckets: { ...EMPTY_BUCKETS, ...buckets }, flags })
+  })
+}
+
 const count = fc.oneof(fc.nat(), fc.integer(), fc.double(), fc.constantFrom(null, 'x', -1, 1e300, [], {}))
 const hostileUsage = fc.record(
   {
@@ -207,6 +247,8 @@ const hostileUsage = fc.record(
     }),
     cache_creation: fc.record({ ephemeral_5m_input_tokens: count, ephemeral_1h_input_tokens: count }),
     output_tokens_details: fc.record({ thinking_tokens: count }),
+    billed_units: fc.record({ input_tokens: count, output_tokens: count, image_tokens: count }),
+    tokens: fc.record({ input_tokens: count, output_tokens: count }),
   },
   { requiredKeys: [] },
 )
@@ -214,7 +256,7 @@ const hostileUsage = fc.record(
 test('whatever numbers come, every bucket is a non-negative safe integer', () => {
   fc.assert(
     fc.property(hostileUsage, (usage) => {
-      for (const { buckets } of [openaiUsage(usage), anthropicUsage(usage)]) {
+      for (const { buckets } of [openaiUsage(usage), anthropicUsage(usage), cohereUsage(usage)]) {
         for (const name of BUCKET_NAMES) {
           assert.ok(
             Number.isSafeInteger(buckets[name]) && buckets[name] >= 0 && !Object.is(buckets[name], -0),

@@ -1,4 +1,4 @@
-import type { TokenBuckets } from '@mesh/catalog/token-buckets.ts'
+import { EMPTY_BUCKETS, type TokenBuckets } from '@mesh/catalog/token-buckets.ts'
 import type { Json, JsonObject } from './ask.ts'
 import type { ReportedUsage, UsageFlag } from './stream-event.ts'
 import { objectOf } from './wire-json.ts'
@@ -127,6 +127,27 @@ export function anthropicUsage(usage: JsonObject): ReportedUsage {
     outputImage: 0,
   } satisfies TokenBuckets
   return { buckets, flags: [...flags] }
+}
+
+/**
+ * Reads Cohere's `usage` (`meta` of its embeddings). What Cohere charges for is `billed_units`; `tokens` also counts
+ * what its own templates and a model's thinking add, "which users are not charged for", so it counts only where no
+ * billed units are given. `cached_tokens` are some of `tokens`, not of the billed ones, and have no price of their own.
+ * https://docs.cohere.com/v2/docs/how-does-cohere-pricing-work, and in the recorded exchanges thought is not billed.
+ */
+export function cohereUsage(usage: JsonObject): ReportedUsage {
+  const flags = new Set<UsageFlag>()
+  const count = (value: Json | undefined) => countOf(value, flags)
+  const billed = objectOf(usage.billed_units)
+  const processed = objectOf(usage.tokens)
+  const inputImage = count(billed?.image_tokens) ?? 0
+  const input = count(billed?.input_tokens) ?? count(processed?.input_tokens)
+  const output = count(billed?.output_tokens) ?? count(processed?.output_tokens)
+  if (input === undefined) flags.add('missing')
+  return {
+    buckets: { ...EMPTY_BUCKETS, input: input ?? 0, inputImage, output: output ?? 0 },
+    flags: [...flags],
+  }
 }
 
 /** A count as a non-negative safe integer, or `undefined` where none was given or none can be made of it. */

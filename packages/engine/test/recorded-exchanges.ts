@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { JsonObject } from '../src/ask.ts'
 
 /** Recorded answers of real providers. They lie beside the project, not in it. */
 const TRANSCRIPTS = join(import.meta.dirname, '../../../../shared/transcripts')
@@ -10,6 +11,8 @@ export interface RecordedExchange {
   readonly provider: string
   readonly path: string
   readonly streamAsked: boolean
+  /** What the provider was sent. */
+  readonly requestBody: JsonObject
   readonly status: number
   readonly headers: Readonly<Record<string, string>>
   /** The body's text as it was on the wire, or as it would be: JSON bodies were recorded parsed. */
@@ -31,6 +34,7 @@ export function recordedExchanges(pathEnds: string): readonly RecordedExchange[]
         provider: provider.name,
         path: request.path,
         streamAsked: request.body?.stream === true,
+        requestBody: request.body ?? {},
         status: response.status,
         headers: response.headers,
         body: response.encoding === 'json' ? JSON.stringify(response.body) : response.body,

@@ -1,5 +1,6 @@
-import type { Ask, InputPart, MediaSource, Message, TextPart, ToolCall } from '../ask.ts'
+import type { Ask, InputPart, Message, TextPart, ToolCall } from '../ask.ts'
 import type { ChatQuirks } from '../quirks.ts'
+import { instructed, urlOf } from './conversation.ts'
 
 type WireMessage = Readonly<Record<string, unknown>>
 
@@ -25,17 +26,6 @@ export function chatMessages(
   }
   if (shownByTools.length > 0) messages.push({ role: 'user', content: inputContent(shownByTools, quirks) })
   return messages
-}
-
-/** Adds an instruction to the first system message, or in front: many chat templates take one, at the start. */
-function instructed(messages: readonly Message[], instruction: string | undefined): readonly Message[] {
-  if (instruction === undefined) return messages
-  const part: TextPart = { type: 'text', text: instruction }
-  const [first, ...rest] = messages
-  if (first?.role === 'system' || first?.role === 'developer') {
-    return [{ ...first, parts: [...first.parts, part] }, ...rest]
-  }
-  return [{ role: 'system', parts: [part] }, ...messages]
 }
 
 function hasCacheMark(message: Message): boolean {
@@ -151,8 +141,4 @@ function inputPart(part: InputPart, quirks: ChatQuirks) {
     case 'audio':
       return { type: 'input_audio', input_audio: { data: part.base64, format: part.format } }
   }
-}
-
-function urlOf(source: MediaSource): string {
-  return source.kind === 'url' ? source.url : `data:${source.mediaType};base64,${source.base64}`
 }

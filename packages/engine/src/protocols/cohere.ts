@@ -1,0 +1,42 @@
+import { answerDecoder } from '../answer-decoder.ts'
+import type { Failure } from '../failure.ts'
+import type { AnswerBounds, Decoder, Protocol, ResponseHeaders } from '../protocol.ts'
+import { classifyAnswer } from '../upstream-failure.ts'
+import { cohereChatReader } from './cohere-chat-decode.ts'
+import { cohereChatTakes, encodeCohereChat } from './cohere-chat-encode.ts'
+
+/**
+ * Cohere's API, version 2. https://docs.cohere.com/reference/about
+ *
+ * `message-end` is the terminal event of a stream, a whole document that of an answer in one piece. The base URL holds
+ * `/v2`.
+ */
+export const cohereV2: Protocol = {
+  // A message is one answer.
+  choices: () => 1,
+  encode: encodeCohereChat,
+  takes: cohereChatTakes,
+  decoder: cohereDecoder,
+  classify: classifyCohere,
+}
+
+function cohereDecoder(bounds: AnswerBounds): Decoder {
+  const chat = cohereChatReader()
+  return answerDecoder(
+    {
+      message: chat.event,
+      // Follows `message-end`, which has said it all.
+      done: () => {},
+      document: chat.document,
+    },
+    bounds,
+  )
+}
+
+/** A status of Cohere's own: the request, or what would answer it, has a token that is on its list of forbidden ones. */
+const FORBIDDEN_TOKEN = 498
+
+function classifyCohere(status: number, headers: ResponseHeaders, body: string): Failure {
+  if (status === FORBIDDEN_TOKEN) return { outcome: 'request_fault', reason: 'content_policy', status }
+  return classifyAnswer(status, headers, body)
+}
