@@ -68,6 +68,16 @@ export type ReadRequest =
       /** Renders the answer in the shape that this request asked for. */
       readonly render: Rendering
     }
+  | Computed
+
+/** A request that was understood and for which nothing is generated: vectors and scores are made of what it holds. */
+export interface Computed {
+  readonly kind: 'computed'
+  readonly model: string
+  readonly inputTokens: number
+  /** The whole answer. `isEmpty` where the tester asked for one with nothing in it. */
+  json(usage: Usage | undefined, isEmpty: boolean): string
+}
 
 export interface Rendering {
   json(exchange: Exchange): string

@@ -45,12 +45,13 @@ const apis = {
   groq: chatAt('/groq/openai/v1'),
   fireworks: chatAt('/fireworks/inference/v1'),
   deepinfra: chatAt('/deepinfra/v1/openai'),
+  cohere: { base: '/cohere/v2', isInference: (path) => ['/chat', '/embed', '/rerank'].includes(path) },
   nearai: chatAt('/nearai/v1'),
   tinfoil: chatAt('/tinfoil/v1'),
 } as const satisfies Partial<Record<ProviderId, ApiPaths>>
 
 export type SimulatedProvider = keyof typeof apis
-export type ChatProvider = Exclude<SimulatedProvider, 'anthropic'>
+export type ChatProvider = Exclude<SimulatedProvider, 'anthropic' | 'cohere'>
 
 export const simulatedProviders: readonly SimulatedProvider[] = [
   'anthropic',
@@ -62,6 +63,7 @@ export const simulatedProviders: readonly SimulatedProvider[] = [
   'groq',
   'fireworks',
   'deepinfra',
+  'cohere',
   'nearai',
   'tinfoil',
 ]

@@ -232,12 +232,12 @@ test('Mistral refuses fields that it does not know, foreign call ids, and a conv
 })
 
 test('an unknown provider or route is 404, and is told from a known one', async () => {
-  const route = await fetch(`${simulator.baseUrl('openai')}/embeddings`, { method: 'POST', body: '{}' })
+  const route = await fetch(`${simulator.baseUrl('openai')}/completions`, { method: 'POST', body: '{}' })
   assert.equal(route.status, 404)
-  assert.match(await route.text(), /Invalid URL \(POST \/openai\/v1\/embeddings\)/)
+  assert.match(await route.text(), /Invalid URL \(POST \/openai\/v1\/completions\)/)
   const wrongBase = await fetch(`${simulator.url}/groq/v1/chat/completions`, { method: 'POST', body: '{}' })
   assert.equal(wrongBase.status, 404)
-  for (const path of ['/', '/cohere/v2/chat', '/__proto__/v1/messages']) {
+  for (const path of ['/', '/nobody/v2/chat', '/__proto__/v1/messages']) {
     assert.equal((await fetch(simulator.url + path, { method: 'POST', body: '{}' })).status, 404)
   }
 })

@@ -1,8 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { composeAnswer } from './answer.ts'
 import { anthropicMessages } from './anthropic-messages/family.ts'
+import { cohere } from './cohere/family.ts'
 import { type Carrier, deliverJson, deliverStream, silence } from './delivery.ts'
-import { type Exchange, type Family, type ReadRequest, type Reply, usageToReport } from './family.ts'
+import {
+  type Computed,
+  type Exchange,
+  type Family,
+  type ReadRequest,
+  type Reply,
+  usageToReport,
+} from './family.ts'
 import { type Json, parseJson } from './json.ts'
 import { openAiChat } from './openai-chat/family.ts'
 import { PromptCache, totalTokens } from './prompt-cache.ts'
@@ -18,11 +26,21 @@ const steeringHeader = 'x-mesh-simulate'
 const bodyBytesMax = 32 * 1024 * 1024
 
 const families: ReadonlyMap<SimulatedProvider, Family> = new Map(
-  simulatedProviders.map((provider) => [
-    provider,
-    provider === 'anthropic' ? anthropicMessages : openAiChat(provider),
-  ]),
+  simulatedProviders.map((provider) => [provider, familyOf(provider)]),
 )
+
+function familyOf(provider: SimulatedProvider): Family {
+  switch (provider) {
+    case 'anthropic':
+      return anthropicMessages
+    case 'cohere':
+      return cohere
+    default:
+      return openAiChat(provider)
+  }
+}
+
+const NO_CACHE = { read: 0, write5m: 0, write1h: 0 } as const
 
 type Understood = Extract<ReadRequest, { readonly kind: 'understood' }>
 
@@ -104,6 +122,7 @@ export class Simulation {
     if (await this.#strikeFirst(visit, steering, carrier)) return
     const read = family.read(json, request.headers, requestId, path)
     if (read.kind === 'refused') return this.#refuse(visit, read.reply)
+    if (read.kind === 'computed') return this.#deliverComputed(visit, read, steering, carrier)
     await this.#deliver(visit, read, this.#exchange(visit, read, json, steering), steering, carrier)
   }
 
@@ -195,6 +214,21 @@ export class Simulation {
       carrier,
     )
     this.log.end(requestId, delivery)
+  }
+
+  async #deliverComputed(visit: Visit, read: Computed, steering: Steering, carrier: Carrier): Promise<void> {
+    const { family, requestId } = visit
+    const { model, inputTokens } = read
+    this.log.change(requestId, { model, inputTokens })
+    const usage = { inputTokens, cache: NO_CACHE, outputTokens: 0, reasoningTokens: 0 }
+    const plan = {
+      body: read.json(usageToReport(usage, steering.lyingUsage), steering.fault?.kind === 'empty'),
+      headers: family.jsonHeaders(requestId),
+      steering,
+      outputTokens: 0,
+      errorBody: family.refusal('server_error', requestId, '').body,
+    }
+    this.log.end(requestId, await deliverJson(plan, carrier))
   }
 
   #carrier(visit: Visit): Carrier {
