@@ -33,6 +33,8 @@ export type FailureReason =
   | 'content_policy'
   | 'payload_too_large'
   | 'cancelled'
+  /** It failed for others lately, and is left alone for a while. */
+  | 'breaker_open'
 
 export interface Failure {
   readonly outcome: FailureOutcome

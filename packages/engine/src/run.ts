@@ -3,6 +3,8 @@ import { Answer, type Reply } from './answer.ts'
 import type { Ask, AskShape } from './ask.ts'
 import { type AttemptLimits, UpstreamAttempt } from './attempt.ts'
 import type { Cancel, Clock } from './clock.ts'
+import { reportOf } from './health/attempt-report.ts'
+import { type Gate, OPEN_GATE } from './health/gate.ts'
 import { estimateInput } from './input-estimate.ts'
 import { Meter, mayThinkUnseen } from './meter.ts'
 import { Outlet } from './outlet.ts'
@@ -43,6 +45,8 @@ export interface RunLimits extends AttemptLimits {
 export interface RunInput {
   readonly engine: Engine
   readonly plan: Plan
+  /** Asked before each attempt, and told what became of it; without one every candidate is tried. */
+  readonly gate?: Gate
   readonly ask: Ask
   readonly shape: AskShape
   /** For all choices together. Where a candidate bills on after a cancel, the whole cap is held. */
@@ -96,13 +100,26 @@ interface Call extends RunInput {
   readonly deadlineAtMs: number
 }
 
-/** Dispatches a call to one candidate and relays what it says, to its end. */
+/** Sends a call to one candidate, where its gate lets it through, and relays what it says, to its end. */
 async function tryCandidate(call: Call, candidate: Candidate): Promise<Trial> {
-  const { engine, outlet, allowance } = call
+  const { engine, gate = OPEN_GATE } = call
   const target = engine.targetFor(candidate.endpoint)
   if (!target) {
     return trialWithoutDispatch(candidate, { outcome: 'not_dispatched', reason: 'credential_missing' })
   }
+  const passage = gate.enter(candidate.endpoint)
+  if ('outcome' in passage) return trialWithoutDispatch(candidate, passage)
+  let trial: Trial | undefined
+  try {
+    trial = await tryDispatched(call, candidate, target)
+    return trial
+  } finally {
+    passage.leave(trial && reportOf(trial))
+  }
+}
+
+async function tryDispatched(call: Call, candidate: Candidate, target: UpstreamTarget): Promise<Trial> {
+  const { engine, outlet, allowance } = call
   const dispatched = dispatch(call, candidate, target)
   const stopLeaving = whenReaderLeaves(call, dispatched)
   const stopTicking = wakeWhileUnseen(call, dispatched)

@@ -37,6 +37,8 @@ export interface Trial {
   readonly droppedParameters: readonly string[]
   readonly finishReason?: FinishReason
   readonly firstContentAtMs?: number
+  /** How quickly it answered; only a stream shows that, and only one that was dispatched. */
+  readonly pace?: { readonly firstTokenMs: number; readonly afterwardsMs: number }
 }
 
 const NO_USAGE: MeteredUsage = { buckets: EMPTY_BUCKETS, source: 'none', flags: [] }
@@ -67,7 +69,14 @@ export function trialOf(dispatched: Dispatched, end: RelayEnd, context: TrialCon
     ...(answer.firstContentAtMs !== undefined && isServed
       ? { firstContentAtMs: answer.firstContentAtMs }
       : {}),
+    ...paceOf(dispatched, context.nowMs),
   }
+}
+
+function paceOf({ answer, isStreamed, startedAtMs }: Dispatched, nowMs: number): Pick<Trial, 'pace'> {
+  const { firstContentAtMs } = answer
+  if (!isStreamed || firstContentAtMs === undefined) return {}
+  return { pace: { firstTokenMs: firstContentAtMs - startedAtMs, afterwardsMs: nowMs - firstContentAtMs } }
 }
 
 /** What went past the cap was not asked for, so it is not charged for. */

@@ -36,6 +36,10 @@ const ANSWERS: Readonly<Record<FailureReason, readonly [ErrorCode, string]>> = {
   ],
   content_policy: ['invalid_request', "The provider's content policy refuses this request."],
   payload_too_large: ['payload_too_large', 'The request is larger than the provider takes.'],
+  breaker_open: [
+    'provider_overloaded',
+    'The provider fails, and is left alone until it has recovered. Try again, or name another model.',
+  ],
   cancelled: ['client_disconnected', 'The caller left before the end.'],
 }
 

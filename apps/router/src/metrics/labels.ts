@@ -122,4 +122,5 @@ const FAILURES: Readonly<Record<FailureReason, true>> = {
   content_policy: true,
   payload_too_large: true,
   cancelled: true,
+  breaker_open: true,
 }
