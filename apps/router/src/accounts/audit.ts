@@ -33,6 +33,7 @@ export type AuditAction =
   | 'key.revoked'
   | 'operator_key.replaced'
   | 'operator_key.withdrawn'
+  | 'provider.config_updated'
   | 'books.imported'
 
 /** Writes an audit event in the transaction of the change itself, so that there is never one without the other. */

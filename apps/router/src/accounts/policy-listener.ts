@@ -4,7 +4,7 @@ import type { KeyId } from '../ids.ts'
 import { describeError, type Log } from '../log.ts'
 import { type Database, endConnection } from '../storage/database.ts'
 import type { Authenticator } from './authenticate.ts'
-import { POLICY_CHANNEL, readNotice, type StopReason } from './policy-notice.ts'
+import { POLICY_CHANNEL, PROVIDERS_NOTICE, readNotice, type StopReason } from './policy-notice.ts'
 
 export interface PolicyListenerOptions {
   readonly database: Pick<Database, 'connect'>
@@ -17,6 +17,8 @@ export interface PolicyListenerOptions {
   }
   /** Takes down what was stopped, whoever stopped it. */
   readonly revocations?: { sync(): Promise<void> }
+  /** Reads again what is set for providers. */
+  readonly providers?: { refresh(): Promise<void> }
   readonly log: Log
   readonly reconnectMs?: number
   /** A connection that answers nothing for this long is given up, for a dead peer says nothing. */
@@ -88,6 +90,10 @@ async function listenOnce(
   closing.addEventListener('abort', onClosing)
   client.on('notification', ({ payload }) => {
     heard.noticeCount++
+    if (payload === PROVIDERS_NOTICE) {
+      options.providers?.refresh().catch(fail)
+      return
+    }
     void options.revocations?.sync()
     const notice = readNotice(payload ?? '')
     if (notice) {
@@ -126,9 +132,11 @@ async function listenOnce(
 }
 
 /** Makes good for notices that may have been missed. */
-async function catchUp({ authenticator, liveCalls, revocations }: PolicyListenerOptions): Promise<void> {
+async function catchUp(options: PolicyListenerOptions): Promise<void> {
+  const { authenticator, liveCalls, revocations, providers } = options
   authenticator.evictAll()
   void revocations?.sync()
+  await providers?.refresh()
   for (const { keyIds, reason } of await authenticator.stoppedAmong(liveCalls.keyIds)) {
     liveCalls.abortKeys(keyIds, reason)
   }

@@ -36,6 +36,9 @@ export function writeNotices(accountId: AccountId, stops: readonly KeyStop[]): s
   return payloads.length > 0 ? payloads : [JSON.stringify({ accountId })]
 }
 
+/** Says that what is set for providers changed: of no account, so every router reads it again. */
+export const PROVIDERS_NOTICE = JSON.stringify({ providers: true })
+
 const noticeSchema = z.strictObject({
   accountId: z.templateLiteral(['acct_', z.string()]),
   stop: z

@@ -9,6 +9,7 @@ export const BOOKS_TABLES = [
   'balances',
   'holds',
   'price_lists',
+  'provider_configs',
   'ledger_entries',
   'events',
   'receipts',

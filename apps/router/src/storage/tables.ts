@@ -23,6 +23,7 @@ export interface Tables {
   operator_requests: OperatorRequestsTable
   audit_events: AuditEventsTable
   price_lists: PriceListsTable
+  provider_configs: ProviderConfigsTable
   signing_keys: SigningKeysTable
 }
 
@@ -239,6 +240,12 @@ export interface PriceListsTable {
   markup_basis_points: Fixed<number>
   prices: JSONColumnType<JsonObject, string, never>
   created_at: FixedGenerated<Date>
+}
+
+export interface ProviderConfigsTable {
+  provider: Fixed<string>
+  config: ColumnType<JsonObject, string | undefined, string>
+  changed_at: Generated<Date>
 }
 
 export interface SigningKeysTable {

@@ -1,7 +1,11 @@
+import type { HealthReport } from '../providers/health-report.ts'
+
 /** What every process of this machine that serves can be asked, and what each answers. */
 export interface Reports {
   /** The metrics of the process, as plain data that prom-client can merge. */
   readonly metrics: readonly object[]
+  /** What the process saw of the providers' endpoints. */
+  readonly health: HealthReport
 }
 
 export type ReportName = keyof Reports
@@ -23,15 +27,15 @@ export interface Siblings {
 
 /** What a process answers when it is asked. */
 export class OwnReports {
-  readonly #makers: { [Name in ReportName]?: () => Promise<Reports[Name]> } = {}
+  readonly #makers = new Map<ReportName, () => Promise<Reports[ReportName]>>()
 
   set<Name extends ReportName>(name: Name, make: () => Promise<Reports[Name]>): void {
-    this.#makers[name] = make
+    this.#makers.set(name, make)
   }
 
   /** `undefined` where this process has nothing to say yet. */
   async make<Name extends ReportName>(name: Name): Promise<Reports[Name] | undefined> {
-    return await this.#makers[name]?.()
+    return (await this.#makers.get(name)?.()) as Reports[Name] | undefined
   }
 }
 

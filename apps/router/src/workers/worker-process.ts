@@ -67,7 +67,9 @@ export function forkWorker(
     order,
     started,
     ended,
-    report: (name) => link.ask('report', name, REPORT_MS).catch(() => undefined),
+    // What is asked by a name is answered with that name's report.
+    report: <Name extends ReportName>(name: Name) =>
+      link.ask('report', name, REPORT_MS).catch(() => undefined) as Promise<Reports[Name] | undefined>,
     async stop() {
       await link.ask('stop', undefined, ANSWER_MS).catch(kill)
       await ended

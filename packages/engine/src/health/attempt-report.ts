@@ -1,5 +1,5 @@
 import { outputTokens } from '@mesh/catalog/token-buckets.ts'
-import type { FailureReason } from '../failure.ts'
+import type { Failure, FailureReason } from '../failure.ts'
 import type { Trial } from '../trial.ts'
 import type { AttemptReport } from './gate.ts'
 
@@ -42,14 +42,16 @@ const RATE_MS_MIN = 50
  */
 export function reportOf(trial: Trial): AttemptReport | undefined {
   const { failure } = trial.attempt
-  if (failure) {
-    const verdict = VERDICTS[failure.reason]
-    if (trial.status === 'client_gone' || !verdict) return undefined
-    const { retryAfterMs } = failure
-    return verdict === 'busy' && retryAfterMs !== undefined ? { verdict, retryAfterMs } : { verdict }
-  }
+  if (failure) return trial.status === 'client_gone' ? undefined : reportOfFailure(failure)
   if (trial.status === 'client_gone' || trial.status === 'deadline') return undefined
   return { verdict: 'healthy', ...speedOf(trial) }
+}
+
+/** What a failure says of the endpoint that failed. */
+export function reportOfFailure({ reason, retryAfterMs }: Failure): AttemptReport | undefined {
+  const verdict = VERDICTS[reason]
+  if (!verdict) return undefined
+  return verdict === 'busy' && retryAfterMs !== undefined ? { verdict, retryAfterMs } : { verdict }
 }
 
 function speedOf({ pace, usage }: Trial): Pick<AttemptReport, 'firstTokenMs' | 'tokensPerSecond'> {

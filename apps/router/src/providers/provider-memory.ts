@@ -1,0 +1,40 @@
+import type { ProviderId } from '@mesh/catalog/catalog.ts'
+import type { Database } from '../storage/database.ts'
+import {
+  PROVIDER_DEFAULTS,
+  type ProviderConfig,
+  type ProviderConfigs,
+  readProviderConfigs,
+} from './provider-config.ts'
+
+/** What is set for providers, as this router last read it: at its start, and at every notice of a change. */
+export class ProviderMemory {
+  readonly #database: Pick<Database, 'query'>
+  #configs: ProviderConfigs = new Map()
+  #reading: Promise<void> | undefined
+  #isStale = false
+
+  constructor(database: Pick<Database, 'query'>) {
+    this.#database = database
+  }
+
+  configOf(provider: ProviderId): ProviderConfig {
+    return this.#configs.get(provider) ?? PROVIDER_DEFAULTS
+  }
+
+  /** Reads what is set now. What changes while it reads is read again, so that no change is missed. */
+  refresh(): Promise<void> {
+    this.#isStale = true
+    this.#reading ??= this.#read().finally(() => {
+      this.#reading = undefined
+    })
+    return this.#reading
+  }
+
+  async #read(): Promise<void> {
+    while (this.#isStale) {
+      this.#isStale = false
+      this.#configs = await readProviderConfigs(this.#database)
+    }
+  }
+}
