@@ -7,6 +7,7 @@ import type { Transport, UpstreamTarget } from '@mesh/engine/transport.ts'
 import { isSimulated } from '@mesh/simulator/providers.ts'
 import type { Simulator } from '@mesh/simulator/server.ts'
 import type { Policy } from './policy.ts'
+import type { ProviderMemory } from './providers/provider-memory.ts'
 import type { Settings } from './settings.ts'
 
 /** Providers by id that this router has a credential for, or that an operator put on a host of his own. */
@@ -15,7 +16,12 @@ export function providersWithCredentials(settings: Settings): ReadonlySet<Provid
 }
 
 /** Real providers, by the operator's credentials and base URLs. */
-export function liveEngine(catalog: Catalog, settings: Settings, transport: Transport): Engine {
+export function liveEngine(
+  catalog: Catalog,
+  settings: Settings,
+  transport: Transport,
+  providers: Pick<ProviderMemory, 'configOf'>,
+): Engine {
   const targets = new Map<ProviderId, (protocol: ProtocolName) => UpstreamTarget>()
   for (const { id, baseUrl } of catalog.providers) {
     const credential = settings.credentials.get(id)
@@ -28,6 +34,7 @@ export function liveEngine(catalog: Catalog, settings: Settings, transport: Tran
   return {
     ...sameInBothWorlds(settings.policy, transport),
     targetFor: ({ provider, protocol }) => targets.get(provider)?.(protocol),
+    firstByteTimeoutMsAt: ({ provider }) => providers.configOf(provider).timeoutMs ?? undefined,
   }
 }
 

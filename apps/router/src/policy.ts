@@ -122,6 +122,23 @@ export const policySchema = z.strictObject({
       message: 'must be at least calls.bodyBytesMax',
     })
     .prefault({}),
+  providers: z
+    .strictObject({
+      accountSharePercent: z
+        .number()
+        .int()
+        .min(1)
+        .max(100)
+        .default(50)
+        .describe("How much of a provider's maxConcurrency one account may use on one router."),
+      probes: z
+        .boolean()
+        .default(true)
+        .describe(
+          'Whether MESH asks an endpoint something of its own, at your cost, when it fails for one account alone.',
+        ),
+    })
+    .prefault({}),
   http: z
     .strictObject({
       connectionsMax: tokens

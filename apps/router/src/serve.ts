@@ -9,20 +9,23 @@ import { OperatorMemory } from './accounts/operator-memory.ts'
 import { listenForPolicy } from './accounts/policy-listener.ts'
 import { createRevocations } from './accounts/revocations.ts'
 import { LiveCalls } from './call/live-calls.ts'
-import type { Mesh } from './call/mesh.ts'
 import { createPseudonyms } from './call/pseudonyms.ts'
 import { RefusalRows } from './call/refusal-rows.ts'
 import { liveEngine, providersWithCredentials, testEngine } from './engines.ts'
 import { openPorts } from './http/ports.ts'
+import type { ProviderRoutesOptions } from './http/routes/providers.ts'
 import { DEFAULT_HTTP_BOUNDS, type HttpBounds } from './http/server.ts'
 import type { Id, Seams } from './ids.ts'
 import { createIdempotencyClaims } from './ledger/idempotency.ts'
 import { createBooks } from './ledger/postgres-books.ts'
 import type { Log } from './log.ts'
 import { closeAll } from './machine.ts'
+import { MeshNow } from './mesh-now.ts'
 import { expose, type Scrape } from './metrics/exposition.ts'
 import { createRouterMetrics } from './metrics/router-metrics.ts'
 import { fitOpenFiles, type OpenFilesFit, openFilesMax } from './open-files.ts'
+import { LiveHealth } from './providers/live-health.ts'
+import { enabledProviders, ProviderMemory } from './providers/provider-memory.ts'
 import type { SigningKey } from './records/signing-key.ts'
 import { homeFile, type Settings } from './settings.ts'
 import type { Database } from './storage/database.ts'
@@ -104,7 +107,11 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     })
     const revocations = createRevocations({ database, path: homeFile(settings, 'revocations'), seams, log })
     closers.push(() => revocations.close())
-    const listener = await listenForPolicy({ database, authenticator, liveCalls, revocations, log })
+    const providers = new ProviderMemory(database)
+    await providers.refresh()
+    const listener = await listenForPolicy({
+      ...{ database, authenticator, liveCalls, revocations, providers, log },
+    })
     closers.push(() => listener.close())
 
     const simulator = options.simulator ?? (await startSimulator())
@@ -118,7 +125,16 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     closers.push(() => transport.close())
 
     let url = ''
-    const mesh: Mesh = {
+    const live = liveEngine(catalog, settings, transport, providers)
+    const health = new LiveHealth({
+      memory: providers,
+      engine: () => meshNow.current.engines.live,
+      clock: live.clock,
+      accountSharePercent: settings.policy.providers.accountSharePercent,
+      probes: settings.policy.providers.probes,
+      log,
+    })
+    const meshNow = new MeshNow({
       catalog,
       models: createModelIndex(catalog),
       prices,
@@ -129,16 +145,17 @@ export async function serve(options: ServeOptions): Promise<Serving> {
         protocolBuilt: (name) => protocolFor(name) !== undefined,
         takesParameter: (endpoint, name) => protocolFor(endpoint.protocol)?.takes(endpoint, name) ?? false,
         credentials: providersWithCredentials(settings),
-        enabledProviders: new Set(catalog.providers.map(({ id }) => id)),
+        enabledProviders: enabledProviders(catalog, providers),
       },
       policy: settings.policy,
       authenticator,
       books,
       claims: createIdempotencyClaims(database, { patienceMs: settings.policy.calls.settleWaitMs }),
       engines: {
-        live: liveEngine(catalog, settings, transport),
+        live,
         test: testEngine(simulator, settings.policy, transport),
       },
+      health,
       liveCalls,
       refusalRows: new RefusalRows(seams),
       observer: metrics.calls,
@@ -146,7 +163,13 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       issuer: () => settings.publicUrl ?? url,
       seams,
       log,
-    }
+    })
+    providers.whenChanged(() => {
+      const { snapshot, catalog } = meshNow.current
+      meshNow.change({
+        snapshot: { ...snapshot, enabledProviders: enabledProviders(catalog, providers) },
+      })
+    })
 
     const bounds: HttpBounds = {
       ...DEFAULT_HTTP_BOUNDS,
@@ -162,13 +185,23 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     const { callsMax } = fit
     metrics.watch({ liveCalls, callsMax, books, listener, pool: database.pool, simulator, partitions })
     siblings.report('metrics', () => metrics.registry.snapshot())
+    siblings.report('health', async () => health.report())
     const operators = new OperatorMemory(database)
     await operators.refresh()
     const scrape: Scrape = async (accept) => {
       const { reports, silent } = await siblings.gather('metrics')
       return expose(reports, silent, accept)
     }
-    const routes = { mesh, database, signingKey, revocations, operators, scrape }
+    const providerRoutes: ProviderRoutesOptions = {
+      catalog: () => meshNow.current.catalog,
+      gatherHealth: async () => (await siblings.gather('health')).reports,
+      memory: providers,
+      ...{ settings, database, seams },
+    }
+    const routes = {
+      ...{ meshNow, database, signingKey, revocations, operators, scrape },
+      providers: providerRoutes,
+    }
     const ports = await openPorts({ settings, bounds, routes, observer: metrics.http, log, seams })
     closers.push(() => ports.close())
     const { server, adminUrl } = ports

@@ -31,6 +31,8 @@ export interface Engine {
   readonly targetFor: (endpoint: Endpoint) => UpstreamTarget | undefined
   readonly clock: Clock
   readonly limits: RunLimits
+  /** Where an operator set for an endpoint's provider how long a streamed answer may take to begin. */
+  readonly firstByteTimeoutMsAt?: (endpoint: Endpoint) => number | undefined
 }
 
 export interface RunLimits extends AttemptLimits {
@@ -170,7 +172,10 @@ function dispatch(call: Call, candidate: Candidate, target: UpstreamTarget): Dis
     protocol,
     stream: isStreamed,
     clock,
-    limits,
+    limits: {
+      ...limits,
+      firstByteTimeoutMs: engine.firstByteTimeoutMsAt?.(endpoint) ?? limits.firstByteTimeoutMs,
+    },
     deadlineAtMs: call.deadlineAtMs,
   })
   const answer = new Answer({ candidate, ask, openReply: call.openReply, outlet: call.outlet })

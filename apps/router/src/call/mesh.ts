@@ -10,11 +10,15 @@ import type { IdempotencyClaims } from '../ledger/idempotency.ts'
 import type { Log } from '../log.ts'
 import type { CallObserver } from '../metrics/router-metrics.ts'
 import type { Policy } from '../policy.ts'
+import type { LiveHealth } from '../providers/live-health.ts'
 import type { LiveCalls } from './live-calls.ts'
 import type { Pseudonyms } from './pseudonyms.ts'
 import type { RefusalRows } from './refusal-rows.ts'
 
-/** What a call needs of the router: made once in `main.ts`, the same for every call. */
+/**
+ * What a call needs of the router. A call keeps the one that it began with, so prices, policy and snapshot are the
+ * same for all its stages, whatever is changed meanwhile (`mesh-now.ts`).
+ */
 export interface Mesh {
   readonly catalog: Catalog
   readonly models: ModelIndex
@@ -26,6 +30,8 @@ export interface Mesh {
   readonly claims: IdempotencyClaims
   /** The engine of each world: one reaches providers, the other their simulators. */
   readonly engines: { readonly live: Engine; readonly test: Engine }
+  /** Decides whether a live call may be sent to an endpoint now. */
+  readonly health: Pick<LiveHealth, 'gateFor'>
   readonly liveCalls: LiveCalls
   readonly refusalRows: RefusalRows
   readonly observer: CallObserver

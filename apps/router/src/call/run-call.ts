@@ -42,6 +42,8 @@ export async function runCall(
     return await run({
       engine,
       plan,
+      // What test calls simulate is nobody's health.
+      ...(caller.livemode ? { gate: mesh.health.gateFor(caller.account.id) } : {}),
       ask: asked.request.ask,
       shape: asked.request.shape,
       budget: hold.budget,

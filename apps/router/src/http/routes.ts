@@ -1,7 +1,7 @@
 import type { LimitVocabulary } from '../accounts/limit-schema.ts'
 import type { OperatorMemory } from '../accounts/operator-memory.ts'
 import type { Revocations } from '../accounts/revocations.ts'
-import type { Mesh } from '../call/mesh.ts'
+import type { MeshNow } from '../mesh-now.ts'
 import type { Scrape } from '../metrics/exposition.ts'
 import type { SigningKey } from '../records/signing-key.ts'
 import type { Database } from '../storage/database.ts'
@@ -11,11 +11,17 @@ import { registerManagementRoutes } from './routes/management.ts'
 import { operatorsOnly, registerMetricsRoute } from './routes/metrics.ts'
 import { registerModelRoutes } from './routes/models.ts'
 import { registerPlatformRoutes } from './routes/platform.ts'
+import {
+  type ProviderRoutesOptions,
+  registerProviderConfigRoutes,
+  registerProviderHealthRoute,
+} from './routes/providers.ts'
 import { registerRecordRoutes } from './routes/records.ts'
 import type { Server } from './server.ts'
 
 export interface RoutesOptions {
-  readonly mesh: Mesh
+  readonly meshNow: MeshNow
+  readonly providers: ProviderRoutesOptions
   readonly database: Database
   readonly signingKey: SigningKey
   readonly revocations: Revocations
@@ -27,11 +33,13 @@ export interface RoutesOptions {
 
 /** Every route of the router's port. Without a port of their own, operators come here too. */
 export function registerRoutes(server: Server, options: RoutesOptions): void {
-  const { mesh, database, signingKey, hasAdminPort, operators, scrape } = options
+  const { meshNow, database, signingKey, hasAdminPort, operators, scrape } = options
+  const mesh = meshNow.current
   const access = createAccess(mesh.authenticator, database, hasAdminPort ? 'on_their_own_port' : 'welcome')
   registerPlatformRoutes(server, database)
-  registerModelRoutes(server, mesh)
-  registerInferenceRoutes(server, mesh)
+  registerModelRoutes(server, meshNow)
+  registerInferenceRoutes(server, meshNow)
+  registerProviderHealthRoute(server, options.providers)
   registerManagement(server, access, options)
   registerRecordRoutes(server, { database, signingKey, access, now: mesh.seams.now })
   if (!hasAdminPort) registerMetricsRoute(server, { scrape, authorize: operatorsOnly(access, operators) })
@@ -39,22 +47,23 @@ export function registerRoutes(server: Server, options: RoutesOptions): void {
 
 /** The routes of the operators' own port. Whoever reaches it may see the metrics. */
 export function registerAdminRoutes(server: Server, options: RoutesOptions): void {
-  const { mesh, database, scrape } = options
+  const { meshNow, database, scrape } = options
   registerPlatformRoutes(server, database)
-  registerManagement(server, createAccess(mesh.authenticator, database), options)
+  registerManagement(server, createAccess(meshNow.current.authenticator, database), options)
   registerMetricsRoute(server, { scrape })
 }
 
 function registerManagement(
   server: Server,
   access: Access,
-  { mesh, database, revocations }: RoutesOptions,
+  { meshNow, database, revocations, providers }: RoutesOptions,
 ): void {
-  const providers = new Set(mesh.catalog.providers.map(({ id }) => id))
+  const { seams, pseudonyms } = meshNow.current
   const vocabulary: LimitVocabulary = {
-    modelId: (name) => mesh.models.resolve(name)?.id,
-    hasProvider: (id) => providers.has(id),
+    modelId: (name) => meshNow.current.models.resolve(name)?.id,
+    hasProvider: (id) => meshNow.current.catalog.providers.some((provider) => provider.id === id),
   }
-  const store = { database, seams: mesh.seams, revocations }
-  registerManagementRoutes(server, { store, access, vocabulary, pseudonyms: mesh.pseudonyms })
+  const store = { database, seams, revocations }
+  registerManagementRoutes(server, { store, access, vocabulary, pseudonyms })
+  registerProviderConfigRoutes(server, access, providers)
 }

@@ -1,4 +1,5 @@
 import type { Endpoint, EndpointId } from '@mesh/catalog/catalog.ts'
+import type { Clock } from '@mesh/engine/clock.ts'
 import { type Gate, Gates } from '@mesh/engine/health/gate.ts'
 import { probe } from '@mesh/engine/health/probe.ts'
 import type { Engine } from '@mesh/engine/run.ts'
@@ -9,6 +10,7 @@ import type { ProviderMemory } from './provider-memory.ts'
 export interface LiveHealthOptions {
   readonly memory: Pick<ProviderMemory, 'configOf'>
   readonly engine: () => Engine
+  readonly clock: Clock
   /** The most of a provider's places that one account may take, in percent. */
   readonly accountSharePercent: number
   /** Whether MESH asks endpoints itself that fail for one account alone. */
@@ -31,7 +33,7 @@ export class LiveHealth {
     this.#options = options
     const accountShare = options.accountSharePercent / 100
     this.#gates = new Gates({
-      clock: options.engine().clock,
+      clock: options.clock,
       policyFor(provider) {
         const { maxConcurrency, circuitBreaker } = options.memory.configOf(provider)
         return { ...circuitBreaker, slotsMax: maxConcurrency, accountShare }
@@ -49,8 +51,8 @@ export class LiveHealth {
   }
 
   async #probe(endpoint: Endpoint): Promise<void> {
-    const { engine, log, probes } = this.#options
-    const nowMs = engine().clock.monotonic()
+    const { engine, clock, log, probes } = this.#options
+    const nowMs = clock.monotonic()
     const probedAtMs = this.#probedAtMs.get(endpoint.id)
     // What generates nothing has no question that would be as small.
     if (!probes || endpoint.outputTokensMax === 0) return

@@ -1,4 +1,4 @@
-import type { ProviderId } from '@mesh/catalog/catalog.ts'
+import type { Catalog, ProviderId } from '@mesh/catalog/catalog.ts'
 import type { Database } from '../storage/database.ts'
 import {
   PROVIDER_DEFAULTS,
@@ -13,6 +13,7 @@ export class ProviderMemory {
   #configs: ProviderConfigs = new Map()
   #reading: Promise<void> | undefined
   #isStale = false
+  #onChange: () => void = () => {}
 
   constructor(database: Pick<Database, 'query'>) {
     this.#database = database
@@ -20,6 +21,11 @@ export class ProviderMemory {
 
   configOf(provider: ProviderId): ProviderConfig {
     return this.#configs.get(provider) ?? PROVIDER_DEFAULTS
+  }
+
+  /** Calls `task` after each time that it was read. */
+  whenChanged(task: () => void): void {
+    this.#onChange = task
   }
 
   /** Reads what is set now. What changes while it reads is read again, so that no change is missed. */
@@ -35,6 +41,15 @@ export class ProviderMemory {
     while (this.#isStale) {
       this.#isStale = false
       this.#configs = await readProviderConfigs(this.#database)
+      this.#onChange()
     }
   }
+}
+
+/** The providers that may be in a plan. */
+export function enabledProviders(
+  { providers }: Pick<Catalog, 'providers'>,
+  memory: Pick<ProviderMemory, 'configOf'>,
+): ReadonlySet<ProviderId> {
+  return new Set(providers.map(({ id }) => id).filter((id) => memory.configOf(id).enabled))
 }

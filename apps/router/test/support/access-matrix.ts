@@ -84,7 +84,7 @@ export interface Stage {
 /** The path of a cell with the id that it names. Where it will be changed it is made anew. */
 export async function pathFor(cell: Cell, stage: Stage): Promise<string> {
   const id = cell.idCase === undefined ? '' : await idFor(cell, stage)
-  return `${cell.row.path.replace(':id', id).replace('*', id)}${cell.credential.query ?? ''}`
+  return `${cell.row.path.replace(':id', id).replace('*', id).replace(':provider', 'groq')}${cell.credential.query ?? ''}`
 }
 
 async function idFor(cell: Cell, { tenants, home, foreign }: Stage): Promise<string> {

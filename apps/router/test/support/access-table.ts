@@ -176,6 +176,16 @@ export const ACCESS_TABLE: readonly AccessRow[] = [
     body: () => ({}),
   },
 
+  { method: 'GET', path: '/v1/providers/health', serves: 'all', status: 200 },
+  { method: 'GET', path: '/v1/providers/config', serves: 'operators', status: 200 },
+  {
+    method: 'PATCH',
+    path: '/v1/providers/config/:provider',
+    serves: 'operators',
+    status: 200,
+    body: () => ({ enabled: true }),
+  },
+
   { method: 'GET', path: '/v1/audit', serves: 'keys or operators', status: 200 },
   { method: 'GET', path: '/v1/logs', serves: 'usage', status: 200 },
   { method: 'GET', path: '/v1/logs/:id', serves: 'usage', status: 200, id: 'event' },

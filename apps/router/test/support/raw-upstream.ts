@@ -47,6 +47,8 @@ export async function startRawUpstream(answer: (request: RawRequest) => Script):
   const requests = new Map<string, number>()
   const server: Server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     sockets.add(socket)
+    // Each of the requests of a connection listens for its end.
+    socket.setMaxListeners(0)
     socket.on('close', () => sockets.delete(socket))
     socket.on('error', () => socket.destroy())
     socket.on('end', () => socket.destroy())

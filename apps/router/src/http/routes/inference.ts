@@ -10,6 +10,7 @@ import type { Mesh } from '../../call/mesh.ts'
 import { call } from '../../call.ts'
 import { isId } from '../../ids.ts'
 import { describeError } from '../../log.ts'
+import type { MeshNow } from '../../mesh-now.ts'
 import { type World, worldOf } from '../../metrics/labels.ts'
 import { CORS_HEADERS } from '../cors.ts'
 import { asMeshError, isOwnFault } from '../error-answer.ts'
@@ -18,13 +19,14 @@ import { readJsonBody, useRawBodies } from '../raw-body.ts'
 import type { Server } from '../server.ts'
 
 /** The routes that run models, one for each shape in which callers write. Their bodies are read after the caller is known, and counted as they come. */
-export function registerInferenceRoutes(server: Server, mesh: Mesh): void {
+export function registerInferenceRoutes(server: Server, meshNow: MeshNow): void {
   server.register((scope, _options, done) => {
     useRawBodies(scope)
     for (const shape of SHAPES) {
       scope.post(shape.path, async (request, reply) => {
         // From here on the response is ours: what Fastify would have set is set by hand.
         reply.hijack()
+        const mesh = meshNow.current
         await answerCall(toCallRequest(request, reply.raw, shape, mesh), request, mesh)
       })
     }

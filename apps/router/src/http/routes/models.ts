@@ -10,16 +10,16 @@ type ModelRoutesNeed = Pick<Mesh, 'catalog' | 'models' | 'prices' | 'snapshot'>
 const ENDPOINTS = '/endpoints'
 
 /** The catalogue. It is public: no key is needed to see what there is and what it costs. */
-export function registerModelRoutes(server: Server, mesh: ModelRoutesNeed): void {
-  const context: ModelViewContext = { prices: mesh.prices, protocolBuilt: mesh.snapshot.protocolBuilt }
-
-  server.get('/v1/models', async () => ({
-    object: 'list',
-    data: mesh.catalog.models.map((model) => modelView(model, context)),
-  }))
+export function registerModelRoutes(server: Server, meshNow: { readonly current: ModelRoutesNeed }): void {
+  server.get('/v1/models', async () => {
+    const mesh = meshNow.current
+    return { object: 'list', data: mesh.catalog.models.map((model) => modelView(model, contextOf(mesh))) }
+  })
 
   // Ids hold a slash, and come encoded or not: the rest of the path is the id, but for a last part of our own.
   server.get('/v1/models/*', { schema: { params: z.object({ '*': z.string() }) } }, async (request) => {
+    const mesh = meshNow.current
+    const context = contextOf(mesh)
     const path = request.params['*']
     if (path.endsWith(ENDPOINTS)) {
       const model = findModel(mesh, path.slice(0, -ENDPOINTS.length))
@@ -31,6 +31,10 @@ export function registerModelRoutes(server: Server, mesh: ModelRoutesNeed): void
     }
     return modelView(findModel(mesh, path), context)
   })
+}
+
+function contextOf({ prices, snapshot }: ModelRoutesNeed): ModelViewContext {
+  return { prices, protocolBuilt: snapshot.protocolBuilt }
 }
 
 function findModel(mesh: ModelRoutesNeed, name: string): Model {
