@@ -16,7 +16,7 @@ export interface EndpointHealthView {
 }
 
 /** Fewer calls than this would tell of somebody's own calls rather than of an endpoint. */
-export const SAMPLES_TOLD_MIN = 20
+const SAMPLES_TOLD_MIN = 20
 
 const UNKNOWN: EndpointHealthView = {
   successRate: null,
