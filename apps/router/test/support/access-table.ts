@@ -193,4 +193,5 @@ export const ACCESS_TABLE: readonly AccessRow[] = [
   { method: 'GET', path: '/v1/receipts', serves: 'usage', status: 200 },
   { method: 'GET', path: '/v1/receipts/:id', serves: 'usage', status: 200, id: 'receipt' },
   { method: 'GET', path: '/v1/usage', serves: 'usage', status: 200 },
+  { method: 'GET', path: '/v1/monitoring/summary', serves: 'usage', status: 200 },
 ]

@@ -4,6 +4,7 @@ import { MeshError } from '../../errors.ts'
 import { isRecordId } from '../../ids.ts'
 import { eventView, findEvent, listEvents, type Reader } from '../../records/events.ts'
 import { ledgerCsv, ledgerRowView, listLedgerRows } from '../../records/ledger-rows.ts'
+import { MONITORING_WINDOWS, type MonitoringWindow, monitoringSummary } from '../../records/monitoring.ts'
 import { findReceipt, listReceipts, signedReceipt } from '../../records/receipts.ts'
 import type { SigningKey } from '../../records/signing-key.ts'
 import { summarizeUsage, USAGE_GROUPS, type UsageGroup } from '../../records/usage.ts'
@@ -39,6 +40,9 @@ const usageQuery = z.strictObject({
   from: instant.optional(),
   to: instant.optional(),
 })
+
+const WINDOWS = Object.keys(MONITORING_WINDOWS) as [MonitoringWindow, ...MonitoringWindow[]]
+const monitoringQuery = z.strictObject({ window: z.enum(WINDOWS).default('1h') })
 
 /** What calls left behind: events, ledger rows, receipts, and sums of them. All want the scope `usage`. */
 export function registerRecordRoutes(server: Server, options: RecordRoutesOptions): void {
@@ -128,6 +132,15 @@ export function registerRecordRoutes(server: Server, options: RecordRoutesOption
     const data = await summarizeUsage(database, reader, { from: since, to: until }, groupBy)
     return { from: since.toISOString(), to: until.toISOString(), groupBy, data }
   })
+
+  server.get(
+    '/v1/monitoring/summary',
+    { onRequest, schema: { querystring: monitoringQuery } },
+    async (request) => {
+      const reader = readerOf(await access.requireKey(request, 'usage'))
+      return monitoringSummary(database, reader, request.query.window, options.now())
+    },
+  )
 }
 
 function readerOf(caller: Caller): Reader {
