@@ -16,6 +16,8 @@ export interface AnswerReader {
   done(emit: Emit): void
   /** The answer in one piece. */
   document(body: JsonObject, emit: Emit): void
+  /** The connection of a stream ended cleanly: for protocols whose streams have no terminal event. */
+  closed?(emit: Emit): void
 }
 
 /** An answer that broke off or made no sense: the provider may have worked, and may bill for it. */
@@ -154,6 +156,7 @@ export function answerDecoder(reader: AnswerReader, bounds: AnswerBounds): Decod
       connectionEnded = true
       if (mode === 'document') takeDocument()
       if (mode === 'stream') parser.end(takeMessage)
+      if (mode === 'stream' && messageSeen) reader.closed?.(emit)
       if (!messageSeen && (mode === 'stream' || mode === 'undecided')) emit(brokenAnswer('empty'))
       return drain()
     },

@@ -91,6 +91,8 @@ export interface ToolCall {
   readonly name: string
   /** The arguments as the model wrote them: a JSON text, not always a valid one. */
   readonly arguments: string
+  /** Gemini's proof that it made the call, in base64. It returns only to Gemini. See `tool-call-signature.ts`. */
+  readonly signature?: string
 }
 
 export type ResponseFormat =

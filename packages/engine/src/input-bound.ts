@@ -108,7 +108,8 @@ function addMessage(total: Total, message: Message): void {
       }
       for (const call of message.toolCalls) {
         total.textTokens += TOKENS_PER_TOOL
-        for (const text of [call.id, call.name]) addText(total, text)
+        // What a signature stands for is billed as well (Gemini); it is longer in base64 than in tokens.
+        for (const text of [call.id, call.name, call.signature]) addText(total, text)
         addJson(total, call.arguments)
       }
       return

@@ -37,9 +37,13 @@ export function estimateInput(ask: Ask, bound: InputBound, inputTokensMax: numbe
   }
 }
 
-/** Reasoning of earlier turns may be left out on the way, or count for nothing where it arrives. */
+/** Reasoning and signatures of earlier turns may be left out on the way, or count for nothing where they arrive. */
 function leavesWhole({ messages }: Ask): boolean {
-  return messages.every((message) => message.role !== 'assistant' || message.reasoning.length === 0)
+  return messages.every(
+    (message) =>
+      message.role !== 'assistant' ||
+      (message.reasoning.length === 0 && message.toolCalls.every((call) => call.signature === undefined)),
+  )
 }
 
 /** What the input probably comes to in tokens, and never more than its bound. */

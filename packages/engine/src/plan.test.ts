@@ -88,7 +88,7 @@ const routeWith = (changes: Parameters<typeof exampleRoute>[0]) => ({ route: exa
 const TEXT = { textTokens: 20_000_000, textBytes: 0, messages: 1, images: 0, files: 0, audioSeconds: 0 }
 
 const REMOVALS: readonly (readonly [ExcludedBy, World])[] = [
-  ['protocol_not_built', { endpoints: [{ ...PLAIN, protocol: 'gemini' }] }],
+  ['protocol_not_built', { endpoints: [{ ...PLAIN, protocol: 'gemini_embed' }] }],
   ['credential_missing', { endpoints: [PLAIN], snapshot: { credentials: new Set() } }],
   ['provider_disabled', { endpoints: [PLAIN], snapshot: { enabledProviders: new Set() } }],
   ['allowed_models', { endpoints: [PLAIN], input: { policy: { livemode: true, allowedModels: new Set() } } }],
@@ -323,7 +323,7 @@ test('a plan never depends on the order of the catalogue, and puts a cheaper end
       const endpoints = rows.map((row) =>
         exampleEndpoint(row.model, row.provider, {
           prices: examplePrices(row.price, row.price),
-          protocol: row.builtProtocol ? 'openai_chat' : 'gemini',
+          protocol: row.builtProtocol ? 'openai_chat' : 'gemini_embed',
         }),
       )
       const shuffled = endpoints

@@ -25,6 +25,8 @@ export type StreamEvent =
       readonly index: number
       readonly id: string
       readonly name: string
+      /** The provider's proof that it made the call (Gemini's thought signature), in base64. */
+      readonly signature?: string
     }
   | {
       readonly type: 'tool-arguments'

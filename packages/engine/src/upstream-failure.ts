@@ -1,7 +1,8 @@
-import type { Json } from './ask.ts'
+import type { Json, JsonObject } from './ask.ts'
 import type { Failure, FailureOutcome, FailureReason } from './failure.ts'
+import { googleStatusDetails } from './google-status.ts'
 import type { ResponseHeaders } from './protocol.ts'
-import { objectOf, parseJson, textOf } from './wire-json.ts'
+import { arrayOf, objectOf, parseJson, textOf } from './wire-json.ts'
 
 /** The longest that a provider can make us wait. */
 export const RETRY_AFTER_MS_MAX = 60 * 60 * 1000
@@ -12,7 +13,7 @@ export const RETRY_AFTER_MS_MAX = 60 * 60 * 1000
  */
 export function classifyAnswer(status: number, headers: ResponseHeaders, body: string): Failure {
   const fault = faultOf(parseJson(body))
-  const retryAfterMs = retryAfterMsOf(headers)
+  const retryAfterMs = retryAfterMsOf(headers) ?? fault.retryAfterMs
   return {
     ...verdict(status, fault),
     status,
@@ -26,7 +27,7 @@ export function classifyAnswer(status: number, headers: ResponseHeaders, body: s
  * `object: "error"`; many name the event `error`.
  */
 export function errorMessage(eventName: string, message: Json): Failure | undefined {
-  const body = objectOf(message)
+  const body = bodyOf(message)
   const isError =
     eventName === 'error' ||
     body?.type === 'error' ||
@@ -35,7 +36,16 @@ export function errorMessage(eventName: string, message: Json): Failure | undefi
     textOf(body?.error) !== undefined
   if (!isError) return undefined
   const fault = faultOf(message)
-  return { ...verdict(fault.status, fault), ...(fault.status === undefined ? {} : { status: fault.status }) }
+  return {
+    ...verdict(fault.status, fault),
+    ...(fault.status === undefined ? {} : { status: fault.status }),
+    ...(fault.retryAfterMs === undefined ? {} : { retryAfterMs: fault.retryAfterMs }),
+  }
+}
+
+/** A body, or the first of a list of them: Google's streams are lists, also where all they hold is an error. */
+function bodyOf(message: Json | undefined): JsonObject | undefined {
+  return objectOf(message) ?? objectOf(arrayOf(message)[0])
 }
 
 /** What a provider said was wrong, in lower case, bounded. */
@@ -45,20 +55,24 @@ interface Fault {
   /** The codes and types, such as `insufficient_quota`. */
   readonly words: string
   readonly message: string
+  /** When to come back, where the body says it; bounded. */
+  readonly retryAfterMs: number | undefined
 }
 
 function faultOf(body: Json | undefined): Fault {
-  const outer = objectOf(body)
+  const outer = bodyOf(body)
   const inner = objectOf(outer?.error) ?? outer
   const message =
     textOf(inner?.message) ?? textOf(outer?.message) ?? textOf(outer?.detail) ?? textOf(outer?.error) ?? ''
   const words = [inner?.code, inner?.type, inner?.status, objectOf(inner?.innererror)?.code]
     .map((word) => (typeof word === 'string' ? word.slice(0, 100).toLowerCase() : ''))
     .join(' ')
+  const details = googleStatusDetails(inner)
   return {
     status: statusOf(inner?.status_code) ?? statusOf(inner?.code) ?? statusOf(inner?.status),
-    words,
+    words: `${words} ${details.words}`,
     message: message.slice(0, 2000).toLowerCase(),
+    retryAfterMs: details.retryAfterMs === undefined ? undefined : bounded(details.retryAfterMs),
   }
 }
 
@@ -81,6 +95,9 @@ interface Rule {
 
 /** The first rule that matches decides. Words come before statuses: a 429 may mean "too fast" or "never again". */
 const RULES: readonly Rule[] = [
+  // Google says "you exceeded your current quota" of a minute's quota as well as of a day's.
+  { outcome: 'refused_unbilled', reason: 'quota_exhausted', words: /perday/ },
+  { outcome: 'refused_unbilled', reason: 'rate_limited', words: /per(second|minute)/ },
   {
     outcome: 'refused_unbilled',
     reason: 'quota_exhausted',
@@ -97,7 +114,7 @@ const RULES: readonly Rule[] = [
     reason: 'context_length',
     words: /context_length|context_window|prompt_too_long/,
     message:
-      /context (length|window|limit)|prompt is too long|input is too long|too many (input )?tokens|reduce the length|maximum (prompt|input) length/,
+      /context (length|window|limit)|prompt is too long|input is too long|too many (input )?tokens|reduce the length|maximum (prompt|input) length|token count .* exceeds the maximum/,
     messageStatuses: [400, 413, 422],
   },
   {
@@ -134,7 +151,8 @@ const RULES: readonly Rule[] = [
     outcome: 'refused_unbilled',
     reason: 'credential_refused',
     statuses: [401, 403],
-    words: /authentication|invalid_api_key|permission/,
+    // Google's precondition is that of the account: billing, or a country that it does not serve.
+    words: /authentication|invalid_api_key|api_key_(invalid|expired)|permission|failed_precondition/,
   },
   {
     outcome: 'request_fault',

@@ -151,7 +151,7 @@ export function cohereUsage(usage: JsonObject): ReportedUsage {
 }
 
 /** A count as a non-negative safe integer, or `undefined` where none was given or none can be made of it. */
-function countOf(value: Json | undefined, flags: Set<UsageFlag>): number | undefined {
+export function countOf(value: Json | undefined, flags: Set<UsageFlag>): number | undefined {
   if (value === undefined || value === null) return undefined
   if (typeof value !== 'number' || !(value <= TOKENS_MAX)) {
     flags.add('not_an_integer')
@@ -168,12 +168,12 @@ function countOf(value: Json | undefined, flags: Set<UsageFlag>): number | undef
 /** More tokens than any model takes; sums of such counts are still exact. */
 const TOKENS_MAX = 1e12
 
-function restOf(total: number | undefined, part: number | undefined): number | undefined {
+export function restOf(total: number | undefined, part: number | undefined): number | undefined {
   return total === undefined || part === undefined ? undefined : Math.max(0, total - part)
 }
 
 /** Cuts parts out of a total, so that parts and rest always add up to it. */
-function carver(total: number, flags: Set<UsageFlag>) {
+export function carver(total: number, flags: Set<UsageFlag>) {
   let left = total
   return {
     /** A part that costs at least as much as the rest: clamped to what is left. */

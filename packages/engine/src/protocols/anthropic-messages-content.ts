@@ -1,15 +1,6 @@
-import type {
-  Ask,
-  InputPart,
-  JsonObject,
-  MediaSource,
-  Message,
-  ReasoningBlock,
-  TextPart,
-  ToolCall,
-} from '../ask.ts'
-import { objectOf, parseJson } from '../wire-json.ts'
+import type { Ask, InputPart, MediaSource, Message, ReasoningBlock, TextPart, ToolCall } from '../ask.ts'
 import { cacheControl } from './anthropic-messages-cache.ts'
+import { toolInput } from './tool-input.ts'
 
 type Block = Readonly<Record<string, unknown>>
 
@@ -125,12 +116,6 @@ function textOfBase64(base64: string): string {
 
 function toolUseBlock(call: ToolCall): Block {
   return { type: 'tool_use', id: toolUseId(call.id), name: call.name, input: toolInput(call.arguments) }
-}
-
-/** The arguments as an object. What a model wrote that is none is shown to it as what it is. */
-function toolInput(text: string): JsonObject {
-  if (text.trim() === '') return {}
-  return objectOf(parseJson(text)) ?? { INVALID_JSON: text }
 }
 
 /** Ids of another provider may hold characters that the API refuses; the call and its result change alike. */

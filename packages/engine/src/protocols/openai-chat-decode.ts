@@ -4,6 +4,7 @@ import type { AnswerBounds, Decoder } from '../protocol.ts'
 import type { FinishReason, StreamEvent } from '../stream-event.ts'
 import { openaiUsage } from '../usage.ts'
 import { arrayOf, objectOf, textOf, writeJson } from '../wire-json.ts'
+import { madeUpId, toolCallIdOf } from './made-up-id.ts'
 
 /** The most answers, and the most tool calls in one answer, that are followed. */
 const CHOICES_MAX = 128
@@ -245,17 +246,6 @@ function findCall(
   }
   if (upstreamIndex !== undefined) return calls.findLast((call) => call.upstreamIndex === upstreamIndex)
   return name === undefined ? calls.at(-1) : undefined
-}
-
-/** Ids go into answers and come back in requests, so only plain and short ones count. */
-function toolCallIdOf(value: Json | undefined): string | undefined {
-  return typeof value === 'string' && /^[\x21-\x7e]{1,1024}$/.test(value) ? value : undefined
-}
-
-/** An id for a call that came without one: the same on every reading, and unlike those of other answers. */
-function madeUpId(answerId: string, choice: number, index: number): string {
-  const suffix = answerId.replace(/[^a-zA-Z0-9]/g, '').slice(-16)
-  return `call_${suffix}${suffix === '' ? '' : '_'}${choice}_${index}`
 }
 
 /** Arguments as a JSON text. Some hosts send the object itself. `undefined` where it is neither. */

@@ -4,14 +4,16 @@ import { loadCatalog } from '@mesh/catalog/load.ts'
 import { testAsk } from '../../test/endpoints.ts'
 import type { Ask } from '../ask.ts'
 import { anthropicMessages } from './anthropic-messages.ts'
+import { gemini } from './gemini.ts'
 import { openaiChat } from './openai-chat.ts'
 import { protocolFor } from './registry.ts'
 
 test('the protocols that are built are found by their catalogue names, the others are not there', () => {
   assert.equal(protocolFor('openai_chat'), openaiChat)
   assert.equal(protocolFor('anthropic_messages'), anthropicMessages)
-  assert.equal(protocolFor('gemini'), undefined)
   assert.equal(protocolFor('azure_openai'), openaiChat)
+  assert.equal(protocolFor('gemini'), gemini)
+  assert.equal(protocolFor('gemini_embed'), undefined)
 })
 
 const TOOLS: Ask['tools'] = [{ name: 'look' }]
@@ -67,7 +69,8 @@ test('a protocol says how many answers it asks for', () => {
     if (!protocol) continue
     const { body, droppedParameters } = protocol.encode(ask, endpoint, { stream: false })
     const asked = protocol.choices(ask, endpoint)
-    assert.equal(asked, JSON.parse(body).n ?? 1, endpoint.id)
+    const sent = JSON.parse(body)
+    assert.equal(asked, sent.n ?? sent.generationConfig?.candidateCount ?? 1, endpoint.id)
     assert.equal(droppedParameters.includes('n'), asked === 1, endpoint.id)
     assert.equal(protocol.choices(testAsk(), endpoint), 1)
     if (asked === 1) dropping += 1

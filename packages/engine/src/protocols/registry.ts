@@ -2,6 +2,7 @@ import type { ProtocolName } from '@mesh/catalog/catalog.ts'
 import type { Protocol } from '../protocol.ts'
 import { anthropicMessages } from './anthropic-messages.ts'
 import { cohereV2 } from './cohere.ts'
+import { gemini } from './gemini.ts'
 import { openaiChat } from './openai-chat.ts'
 
 const PROTOCOLS: { readonly [Name in ProtocolName]?: Protocol } = {
@@ -10,6 +11,7 @@ const PROTOCOLS: { readonly [Name in ProtocolName]?: Protocol } = {
   // The same words at another address: the target has it, and the deployment's name is the model.
   azure_openai: openaiChat,
   cohere_v2: cohereV2,
+  gemini,
 }
 
 /** The protocol of that name, or `undefined` where this build does not speak it. */

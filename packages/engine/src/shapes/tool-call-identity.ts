@@ -1,3 +1,5 @@
+import { withSignature } from '../tool-call-signature.ts'
+
 /** Every vendor's ids so far: `call_…`, `toolu_…`, `functions.name:0`, nine letters, UUIDs. */
 const SAFE_ID = /^[a-zA-Z0-9_.:-]{1,128}$/
 const UNSAFE_NAME_CHARACTER = /[^a-zA-Z0-9_.-]/g
@@ -17,6 +19,7 @@ export interface ToolCallIdentities {
     upstreamIndex: number,
     id: string,
     name: string,
+    signature?: string,
   ): { readonly call: ToolCallIdentity; readonly isNew: boolean }
   find(upstreamIndex: number): ToolCallIdentity | undefined
 }
@@ -24,19 +27,21 @@ export interface ToolCallIdentities {
 /**
  * Keeps provider-made ids and names from going out unchecked. An id that is malformed, or already used in the same
  * answer, is replaced by one made from the completion's own id, so that it stays the same wherever it is written.
+ * A call's signature goes out in its id.
  */
 export function toolCallIdentities(completionId: string, choice: number): ToolCallIdentities {
   const calls = new Map<number, ToolCallIdentity>()
   const used = new Set<string>()
   return {
-    open(upstreamIndex, id, name) {
+    open(upstreamIndex, id, name, signature) {
       const known = calls.get(upstreamIndex)
       if (known) return { call: known, isNew: false }
       const index = calls.size
       const made = `call_${completionId.slice(completionId.indexOf('_') + 1)}_${choice}_${index}`
-      const call = { index, id: SAFE_ID.test(id) && !used.has(id) ? id : made, name: safeName(name) }
+      const plainId = SAFE_ID.test(id) && !used.has(id) ? id : made
+      const call = { index, id: withSignature(plainId, signature), name: safeName(name) }
       calls.set(upstreamIndex, call)
-      used.add(call.id)
+      used.add(plainId)
       return { call, isNew: true }
     },
     find: (upstreamIndex) => calls.get(upstreamIndex),

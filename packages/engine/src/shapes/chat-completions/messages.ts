@@ -1,4 +1,5 @@
 import type { CacheMark, InputPart, Message, ReasoningBlock, TextPart, Tool, ToolCall } from '../../ask.ts'
+import { readSignedId } from '../../tool-call-signature.ts'
 import type { ChatMessage, ChatTool } from './schema.ts'
 
 type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>
@@ -19,7 +20,11 @@ export function toMessage(message: ChatMessage): Message {
         ...(typeof message.name === 'string' ? { name: message.name } : {}),
       }
     case 'tool':
-      return { role: 'tool', toolCallId: message.tool_call_id, parts: toInputParts(message.content) }
+      return {
+        role: 'tool',
+        toolCallId: readSignedId(message.tool_call_id).id,
+        parts: toInputParts(message.content),
+      }
     case 'assistant':
       return toAssistantMessage(message)
   }
@@ -57,7 +62,7 @@ function toAssistantMessage(message: AssistantMessage): Message {
 }
 
 function toToolCall(call: NonNullable<AssistantMessage['tool_calls']>[number]): ToolCall {
-  return { id: call.id, name: call.function.name, arguments: call.function.arguments }
+  return { ...readSignedId(call.id), name: call.function.name, arguments: call.function.arguments }
 }
 
 /** Signed blocks rule: plain `reasoning` says the same again, for clients that read only that. */

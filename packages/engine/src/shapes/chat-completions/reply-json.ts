@@ -93,7 +93,7 @@ function addEvent(choice: Choice, event: ChoiceEvent): void {
       endBlock(choice, event)
       return
     case 'tool-call': {
-      const { call, isNew } = choice.tools.open(event.index, event.id, event.name)
+      const { call, isNew } = choice.tools.open(event.index, event.id, event.name, event.signature)
       if (isNew) choice.calls.push({ identity: call, arguments: '' })
       return
     }

@@ -140,7 +140,7 @@ function renderToolCall(
   choice: Choice,
   event: Extract<StreamEvent, { type: 'tool-call' }>,
 ): string {
-  const { call, isNew } = choice.tools.open(event.index, event.id, event.name)
+  const { call, isNew } = choice.tools.open(event.index, event.id, event.name, event.signature)
   if (!isNew) return ''
   const opened = `"id":"${call.id}","type":"function","function":{"name":"${call.name}","arguments":""}`
   return chunk(stream, choice, `{"tool_calls":[{"index":${call.index},${opened}}]}`)

@@ -3,6 +3,7 @@ import type { JsonObject } from '../../ask.ts'
 import { CHAT_BOUNDS } from '../bounds.ts'
 import { extensions, metadata } from '../extensions.ts'
 import { isBase64, parseFileData, parseImageUrl } from '../media.ts'
+import { toolCallId } from '../tool-call-id.ts'
 
 /**
  * The schema of `POST /v1/chat/completions`: validation, OpenAPI and the reference come from it. A parameter that may
@@ -103,7 +104,7 @@ const reasoningDetail = z.discriminatedUnion('type', [
 ])
 
 const toolCall = z.object({
-  id: z.string().min(1).max(CHAT_BOUNDS.toolCallIdCharactersMax),
+  id: toolCallId,
   type: z.literal('function'),
   function: z.object({ name: toolName, arguments: z.string() }),
 })
@@ -129,7 +130,7 @@ export const chatMessage = z.discriminatedUnion('role', [
   }),
   z.object({
     role: z.literal('tool'),
-    tool_call_id: z.string().min(1).max(CHAT_BOUNDS.toolCallIdCharactersMax),
+    tool_call_id: toolCallId,
     content: inputContent,
   }),
 ])
