@@ -35,7 +35,7 @@ export interface GatheredChoice {
   reasoning: string
   readonly signatures: string[]
   readonly redacted: string[]
-  readonly calls: { id: string; name: string; arguments: string }[]
+  readonly calls: { id: string; name: string; arguments: string; signature?: string }[]
   finish: string | undefined
 }
 
@@ -79,7 +79,8 @@ export function gather(events: readonly StreamEvent[]): GatheredAnswer {
       case 'tool-call': {
         const { calls } = at(event.choice)
         if (event.index !== calls.length) throw new Error('tool calls are not numbered in order')
-        calls.push({ id: event.id, name: event.name, arguments: '' })
+        const { id, name, signature } = event
+        calls.push({ id, name, arguments: '', ...(signature === undefined ? {} : { signature }) })
         break
       }
       case 'tool-arguments': {

@@ -5,7 +5,7 @@ import type { JsonObject } from '../src/ask.ts'
 /** Recorded answers of real providers. They lie beside the project, not in it. */
 const TRANSCRIPTS = join(import.meta.dirname, '../../../../shared/transcripts')
 
-/** One recorded exchange, as far as a decoder is concerned. */
+/** One recorded exchange: what a provider was asked, and what it answered. */
 export interface RecordedExchange {
   readonly file: string
   readonly provider: string
@@ -19,8 +19,11 @@ export interface RecordedExchange {
   readonly body: string
 }
 
-/** All recorded exchanges with a path that ends as asked, or `undefined` where the recordings are not there. */
-export function recordedExchanges(pathEnds: string): readonly RecordedExchange[] | undefined {
+/**
+ * All recorded exchanges with a path, without its query, that ends as asked, or `undefined` where the recordings are
+ * not there.
+ */
+export function recordedExchanges(...pathEnds: readonly string[]): readonly RecordedExchange[] | undefined {
   if (!existsSync(TRANSCRIPTS)) return undefined
   const exchanges: RecordedExchange[] = []
   for (const provider of readdirSync(TRANSCRIPTS, { withFileTypes: true })) {
@@ -28,7 +31,8 @@ export function recordedExchanges(pathEnds: string): readonly RecordedExchange[]
     for (const file of readdirSync(join(TRANSCRIPTS, provider.name)).sort()) {
       const record = JSON.parse(readFileSync(join(TRANSCRIPTS, provider.name, file), 'utf8'))
       const { request, response } = record
-      if (!request.path?.split('?')[0].endsWith(pathEnds) || response.encoding === 'base64') continue
+      const path: string = request.path?.split('?')[0] ?? ''
+      if (!pathEnds.some((end) => path.endsWith(end)) || response.encoding === 'base64') continue
       exchanges.push({
         file: `${provider.name}/${file}`,
         provider: provider.name,

@@ -39,6 +39,10 @@ const apis = {
   anthropic: { base: '/anthropic', isInference: (path) => path === '/v1/messages' },
   openai: chatAt('/openai/v1'),
   azure: chatAt('/azure/openai/v1'),
+  google: {
+    base: '/google/v1beta',
+    isInference: (path) => /^\/models\/[^/]+:(generateContent|streamGenerateContent)$/.test(path),
+  },
   xai: chatAt('/xai/v1'),
   deepseek: chatAt('/deepseek'),
   mistral: chatAt('/mistral/v1'),
@@ -51,12 +55,13 @@ const apis = {
 } as const satisfies Partial<Record<ProviderId, ApiPaths>>
 
 export type SimulatedProvider = keyof typeof apis
-export type ChatProvider = Exclude<SimulatedProvider, 'anthropic' | 'cohere'>
+export type ChatProvider = Exclude<SimulatedProvider, 'anthropic' | 'google' | 'cohere'>
 
 export const simulatedProviders: readonly SimulatedProvider[] = [
   'anthropic',
   'openai',
   'azure',
+  'google',
   'xai',
   'deepseek',
   'mistral',

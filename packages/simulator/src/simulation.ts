@@ -11,6 +11,7 @@ import {
   type Reply,
   usageToReport,
 } from './family.ts'
+import { gemini } from './gemini/family.ts'
 import { type Json, parseJson } from './json.ts'
 import { openAiChat } from './openai-chat/family.ts'
 import { PromptCache, totalTokens } from './prompt-cache.ts'
@@ -35,6 +36,8 @@ function familyOf(provider: SimulatedProvider): Family {
       return anthropicMessages
     case 'cohere':
       return cohere
+    case 'google':
+      return gemini
     default:
       return openAiChat(provider)
   }
