@@ -16,7 +16,7 @@ interface ListedModel {
 }
 
 const SONNET = 'mesh/claude-sonnet-4.5'
-const BUILT_PROTOCOLS = ['anthropic_messages', 'azure_openai', 'cohere_v2', 'openai_chat']
+const BUILT_PROTOCOLS = ['anthropic_messages', 'azure_openai', 'cohere_v2', 'gemini', 'openai_chat']
 
 const catalog = loadCatalog()
 let router: TestRouter

@@ -11,7 +11,7 @@ const SEPARATOR = '__thought__'
 /** Base64 in either alphabet: clients may have ids that another gateway made. */
 const BASE64 = /^[A-Za-z0-9+/_-]+={0,2}$/
 /** The longest that is known is some 7,000 characters long. A longer one is not given out. */
-export const SIGNATURE_CHARACTERS_MAX = 32_768
+const SIGNATURE_CHARACTERS_MAX = 32_768
 
 /** The longest text behind an id. */
 export const SIGNED_ID_CHARACTERS_ADDED_MAX = SEPARATOR.length + SIGNATURE_CHARACTERS_MAX

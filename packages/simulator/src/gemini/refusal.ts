@@ -33,7 +33,7 @@ const commonHeaders = {
   'x-content-type-options': 'nosniff',
 } as const
 
-export function errorBody(status: Status, message: string, details: readonly JsonObject[] = []): string {
+function errorBody(status: Status, message: string, details: readonly JsonObject[] = []): string {
   const error = { code: codes[status], message, status, ...(details.length === 0 ? {} : { details }) }
   return JSON.stringify({ error }, undefined, 2)
 }
