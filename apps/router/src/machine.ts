@@ -1,11 +1,10 @@
 import type { Catalog } from '@mesh/catalog/catalog.ts'
-import type { PriceList } from '@mesh/catalog/price-list.ts'
 import { ensureOperatorKey, type Operator } from './accounts/operator-keys.ts'
 import { replayJournal } from './accounts/revocation-replay.ts'
 import { newId, type Seams } from './ids.ts'
 import { releaseHolds } from './ledger/dead-routers.ts'
 import { describeError, type Log } from './log.ts'
-import { priceListOf, publishPriceList } from './prices.ts'
+import { type PriceBook, priceBookOf, publishPrices } from './prices.ts'
 import { publishSigningKey } from './records/receipts.ts'
 import { agreeOnSigningKey } from './records/signing-agreement.ts'
 import { loadSigningKey, type SigningKey } from './records/signing-key.ts'
@@ -26,7 +25,7 @@ export interface Machine {
   /** Whether the database is this machine's own, so that no router elsewhere uses it. */
   readonly isEmbedded: boolean
   readonly signingKey: SigningKey
-  readonly prices: PriceList
+  readonly prices: PriceBook
   readonly operator: Operator
   /** Where the operator key is, unless MESH_ADMIN_KEY names it. */
   readonly adminKeyFile: string
@@ -76,8 +75,8 @@ export async function prepareMachine(options: MachineOptions): Promise<Machine> 
       closers.push(() => agreement.close())
     }
     await publishSigningKey(database, signingKey)
-    const prices = priceListOf(catalog, settings.policy)
-    await publishPriceList(database, prices)
+    const prices = priceBookOf(catalog, settings.policy)
+    await publishPrices(database, prices)
     await replayJournal(database, homeFile(settings, 'revocations'))
     const adminKeyFile = homeFile(settings, 'admin-key')
     const operator = await ensureOperatorKey({

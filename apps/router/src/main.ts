@@ -1,7 +1,8 @@
+import { closeSync, openSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { loadCatalog } from '@mesh/catalog/load.ts'
-import { createLog, describeError } from './log.ts'
+import { createLog, describeError, type Log } from './log.ts'
 import { type Router, startRouter } from './router.ts'
 import { systemSeams } from './seams.ts'
 import { readSettings, VARIABLES } from './settings.ts'
@@ -49,7 +50,8 @@ async function main(): Promise<void> {
     seams: systemSeams,
     notice: tell,
   })
-  stopOnSignals(starting, say)
+  const stop = stopOnSignals(starting, say)
+  reloadOnHangUp(starting, { log, tell, stop })
   const router = await starting
   process.stdout.write(quiet ? `${jsonLine(router)}\n` : words(router))
 }
@@ -103,7 +105,7 @@ function words({ url, adminUrl, adminKeyFile, firstAccount }: Router): string {
  * The first signal drains, also one that comes while the router starts; the second does not wait. What a killed
  * router held is released at the next start.
  */
-function stopOnSignals(starting: Promise<Router>, say: (text: string) => void): void {
+function stopOnSignals(starting: Promise<Router>, say: (text: string) => void): () => void {
   let stopping = false
   const onSignal = (): void => {
     if (stopping) process.exit(1)
@@ -117,8 +119,54 @@ function stopOnSignals(starting: Promise<Router>, say: (text: string) => void): 
   }
   process.on('SIGTERM', onSignal)
   process.on('SIGINT', onSignal)
-  // What closing a terminal sends.
-  process.on('SIGHUP', onSignal)
+  return onSignal
+}
+
+interface HangUp {
+  readonly log: Log
+  readonly tell: (text: string) => void
+  readonly stop: () => void
+}
+
+/**
+ * Closing a terminal sends SIGHUP, and so does whoever wants the settings to be read again: where the terminal that
+ * MESH was started from is gone it stops, and otherwise it reads them.
+ */
+function reloadOnHangUp(starting: Promise<Router>, { log, tell, stop }: HangUp): void {
+  let reloading: Promise<unknown> = starting
+  const reload = async (): Promise<void> => {
+    const router = await starting
+    try {
+      const fromNextStart = await router.reload()
+      log.info('the settings were read again')
+      for (const setting of fromNextStart) {
+        log.warn('a changed setting counts from the next start', { setting })
+        tell(`${setting} was changed: it counts from the next start.`)
+      }
+    } catch (error) {
+      // What was wrong is told in words to whoever looks, and as a code to the log.
+      tell(
+        `The settings are as they were. ${error instanceof StartupError ? error.message : 'They could not be read.'}`,
+      )
+      log.error('the settings could not be read again', describeError(error))
+    }
+  }
+  const hadTerminal = hasTerminal()
+  process.on('SIGHUP', () => {
+    if (hadTerminal && !hasTerminal()) stop()
+    // One after the other, so that the last file that was written is the one that counts.
+    else reloading = reloading.then(reload, () => undefined)
+  })
+}
+
+/** Whether this process has a terminal that could be closed under it. */
+function hasTerminal(): boolean {
+  try {
+    closeSync(openSync('/dev/tty', 'r'))
+    return true
+  } catch {
+    return false
+  }
 }
 
 main().catch((error: unknown) => {

@@ -1,7 +1,5 @@
 import type { Mesh } from './call/mesh.ts'
-
-/** What may change while a router runs. Each part is replaced whole, never changed in place. */
-export type Conditions = Pick<Mesh, 'catalog' | 'models' | 'prices' | 'snapshot' | 'policy' | 'engines'>
+import type { Conditions } from './conditions.ts'
 
 /** The router as the next call finds it. */
 export class MeshNow {
@@ -16,7 +14,7 @@ export class MeshNow {
   }
 
   /** Replaces what changed. Calls under way keep what they began with. */
-  change(changes: Partial<Conditions>): void {
-    this.#current = { ...this.#current, ...changes }
+  change(conditions: Conditions): void {
+    this.#current = { ...this.#current, ...conditions }
   }
 }

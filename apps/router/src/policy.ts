@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
 import { formatUsd, parseUsd } from '@mesh/catalog/money.ts'
 import { DEFAULT_ANSWER_BOUNDS } from '@mesh/engine/protocol.ts'
 import { RESPONSE_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX } from '@mesh/engine/transport.ts'
@@ -22,18 +21,22 @@ const usd = z
 
 const tokens = z.number().int().positive()
 const milliseconds = z.number().int().positive()
+const markup = z.number().int().min(-9_999).max(100_000)
+const markups = z.record(z.string(), markup).default({})
 
 /** The operator's policy: the file that `MESH_SETTINGS` names. Every key has a default; an unknown one stops the start. */
 export const policySchema = z.strictObject({
   pricing: z
     .strictObject({
-      markupBasisPoints: z
-        .number()
-        .int()
-        .min(-9_999)
-        .max(100_000)
+      markupBasisPoints: markup
         .default(500)
         .describe('What is added to list prices, in hundredths of a percent.'),
+      providers: markups.describe('The same for the endpoints of a provider, by its id.'),
+      models: markups.describe("The same for a model, by its id, wherever it runs; before its provider's."),
+      accounts: z
+        .record(z.string().regex(/^acct_[a-z0-9]+$/, 'must be ids of accounts'), markup)
+        .default({})
+        .describe('The same for everything that an account calls, by its id; before all others.'),
       allowLoss: z.boolean().default(false).describe('Whether a price below cost may be published.'),
     })
     .prefault({}),
@@ -174,12 +177,12 @@ export type Policy = z.output<typeof policySchema>
 const POLICY_BYTES_MAX = 1_000_000
 
 /**
- * Reads the policy file, or the defaults where there is none. It is taken whole or not at all.
+ * Reads the policy file, by its absolute path, or the defaults where there is none. It is taken whole or not at all.
  * @throws StartupError that names every wrong key.
  */
-export function readPolicy(file: string | undefined, projectFolder: string): Policy {
+export function readPolicy(file: string | undefined): Policy {
   if (file === undefined) return policySchema.parse({})
-  const parsed = policySchema.safeParse(readJson(resolve(projectFolder, file)))
+  const parsed = policySchema.safeParse(readJson(file))
   if (parsed.success) return parsed.data
   const faults = parsed.error.issues.map((issue) =>
     issue.code === 'unrecognized_keys'

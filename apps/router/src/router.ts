@@ -4,6 +4,9 @@ import { type FirstAccount, makeFirstAccount } from './first-account.ts'
 import { newId, type Seams } from './ids.ts'
 import type { Log } from './log.ts'
 import { prepareMachine } from './machine.ts'
+import { readPolicy } from './policy.ts'
+import { reloadedPolicy } from './policy-reload.ts'
+import { priceBookOf, publishPrices } from './prices.ts'
 import { type Serving, serve } from './serve.ts'
 import type { Settings } from './settings.ts'
 import { onlyProcess } from './workers/siblings.ts'
@@ -18,6 +21,12 @@ export interface Router {
   readonly adminKeyFile: string | null
   /** Made on the very first start of the embedded default, and then only. */
   readonly firstAccount?: FirstAccount
+  /**
+   * Reads the policy file again and takes what it says, for calls that begin from now on. Resolves to the settings
+   * that count from the next start only.
+   * @throws StartupError where it is refused, whole: then everything is as it was.
+   */
+  reload(): Promise<readonly string[]>
   /** Takes no more calls, lets running ones end, settles them, and stops what was started. */
   stop(): Promise<void>
 }
@@ -41,6 +50,7 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
   const catalog = loadCatalog()
   const machine = await prepareMachine({ ...options, catalog })
   let serving: Serving | undefined
+  let running = settings
   try {
     const routerId = newId('rtr', seams)
     serving =
@@ -58,6 +68,14 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
       ...(adminUrl === undefined ? {} : { adminUrl }),
       adminKeyFile: settings.adminKey ? null : machine.adminKeyFile,
       ...(firstAccount ? { firstAccount } : {}),
+      reload: async () => {
+        const { policy, fromNextStart } = reloadedPolicy(running.policy, readPolicy(settings.policyFile))
+        const prices = priceBookOf(catalog, policy)
+        await publishPrices(machine.database, prices)
+        running = { ...running, policy }
+        await serving?.change({ policy, prices })
+        return fromNextStart
+      },
       async stop() {
         await stop()
         await machine.close()

@@ -1,7 +1,5 @@
 import type { Catalog } from '@mesh/catalog/catalog.ts'
-import { createModelIndex } from '@mesh/catalog/lookup.ts'
-import type { PriceList } from '@mesh/catalog/price-list.ts'
-import { protocolFor } from '@mesh/engine/protocols/registry.ts'
+import { systemClock } from '@mesh/engine/clock.ts'
 import { createTransport } from '@mesh/engine/transport.ts'
 import { type Simulator, startSimulator } from '@mesh/simulator/server.ts'
 import { createAuthenticator } from './accounts/authenticate.ts'
@@ -11,7 +9,7 @@ import { createRevocations } from './accounts/revocations.ts'
 import { LiveCalls } from './call/live-calls.ts'
 import { createPseudonyms } from './call/pseudonyms.ts'
 import { RefusalRows } from './call/refusal-rows.ts'
-import { liveEngine, providersWithCredentials, testEngine } from './engines.ts'
+import { type Conditions, conditionsOf } from './conditions.ts'
 import { openPorts } from './http/ports.ts'
 import type { ProviderRoutesOptions } from './http/routes/providers.ts'
 import { DEFAULT_HTTP_BOUNDS, type HttpBounds } from './http/server.ts'
@@ -24,8 +22,10 @@ import { MeshNow } from './mesh-now.ts'
 import { expose, type Scrape } from './metrics/exposition.ts'
 import { createRouterMetrics } from './metrics/router-metrics.ts'
 import { fitOpenFiles, type OpenFilesFit, openFilesMax } from './open-files.ts'
+import type { Policy } from './policy.ts'
+import type { PriceBook } from './prices.ts'
 import { LiveHealth } from './providers/live-health.ts'
-import { enabledProviders, ProviderMemory } from './providers/provider-memory.ts'
+import { ProviderMemory } from './providers/provider-memory.ts'
 import type { SigningKey } from './records/signing-key.ts'
 import { homeFile, type Settings } from './settings.ts'
 import type { Database } from './storage/database.ts'
@@ -38,7 +38,7 @@ import type { Siblings } from './workers/siblings.ts'
 export interface ServeOptions {
   readonly settings: Settings
   readonly catalog: Catalog
-  readonly prices: PriceList
+  readonly prices: PriceBook
   readonly signingKey: SigningKey
   /** Its owner closes it, after this process has stopped to serve. */
   readonly database: Database
@@ -59,8 +59,16 @@ export interface Ports {
   readonly adminUrl?: string
 }
 
+/** What counts for calls that begin from now on. Its price lists are published already. */
+export interface Change {
+  readonly policy: Policy
+  readonly prices: PriceBook
+}
+
 /** Who serves: a process, or several on one port. */
 export interface Serving extends Ports {
+  /** Takes a new policy and its prices. Calls that run keep those that they began with. */
+  change(change: Change): Promise<void>
   /**
    * Takes no more calls, lets running ones end, and settles them.
    * @param booksPatienceMs How long it waits for books that cannot be written; without it, until they can.
@@ -80,7 +88,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   const closers: (() => Promise<void>)[] = []
   try {
     const { holds } = settings.policy
-    const metrics = createRouterMetrics(catalog, { version: VERSION, priceListId: prices.id })
+    const metrics = createRouterMetrics(catalog, { version: VERSION, priceListId: prices.standard.id })
     closers.push(async () => metrics[Symbol.dispose]())
     const books = createBooks({
       database,
@@ -125,36 +133,22 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     closers.push(() => transport.close())
 
     let url = ''
-    const live = liveEngine(catalog, settings, transport, providers)
+    let changed: Change = { policy: settings.policy, prices }
+    const conditions = (): Conditions =>
+      conditionsOf({ catalog, ...changed, settings, providers, transport, simulator })
     const health = new LiveHealth({
       memory: providers,
       engine: () => meshNow.current.engines.live,
-      clock: live.clock,
+      clock: systemClock,
       accountSharePercent: settings.policy.providers.accountSharePercent,
       probes: settings.policy.providers.probes,
       log,
     })
     const meshNow = new MeshNow({
-      catalog,
-      models: createModelIndex(catalog),
-      prices,
-      snapshot: {
-        id: `${catalog.version}/${prices.id}`,
-        catalog,
-        sellPrices: prices.sell,
-        protocolBuilt: (name) => protocolFor(name) !== undefined,
-        takesParameter: (endpoint, name) => protocolFor(endpoint.protocol)?.takes(endpoint, name) ?? false,
-        credentials: providersWithCredentials(settings),
-        enabledProviders: enabledProviders(catalog, providers),
-      },
-      policy: settings.policy,
+      ...conditions(),
       authenticator,
       books,
       claims: createIdempotencyClaims(database, { patienceMs: settings.policy.calls.settleWaitMs }),
-      engines: {
-        live,
-        test: testEngine(simulator, settings.policy, transport),
-      },
       health,
       liveCalls,
       refusalRows: new RefusalRows(seams),
@@ -164,12 +158,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       seams,
       log,
     })
-    providers.whenChanged(() => {
-      const { snapshot, catalog } = meshNow.current
-      meshNow.change({
-        snapshot: { ...snapshot, enabledProviders: enabledProviders(catalog, providers) },
-      })
-    })
+    providers.whenChanged(() => meshNow.change(conditions()))
 
     const bounds: HttpBounds = {
       ...DEFAULT_HTTP_BOUNDS,
@@ -213,9 +202,13 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     return {
       url,
       ...(adminUrl === undefined ? {} : { adminUrl }),
+      async change(change) {
+        changed = change
+        meshNow.change(conditions())
+      },
       async stop(booksPatienceMs) {
         const closed = server.close()
-        if (!(await liveCalls.drained(settings.policy.shutdown.drainMs))) {
+        if (!(await liveCalls.drained(changed.policy.shutdown.drainMs))) {
           liveCalls.abortAll()
           // Without providers every attempt ends, so every call comes to its settlement.
           await transport.close()

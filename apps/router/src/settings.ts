@@ -28,6 +28,8 @@ export interface Settings {
   /** Absent: `info`, or `warn` where a person looks at the lines. */
   readonly logLevel?: LogLevel
   readonly policy: Policy
+  /** The file that the policy was read from, where there is one: it is read again on SIGHUP. */
+  readonly policyFile?: string
   /** Credentials by provider; a provider without one serves test keys only. */
   readonly credentials: ReadonlyMap<ProviderId, Sensitive<string>>
   readonly baseUrls: ReadonlyMap<ProviderId, string>
@@ -114,6 +116,8 @@ export function readSettings(environment: Environment, projectFolder: string, ca
   const read = (name: string): string | undefined => readVariable(environment, name)
   const port = readPort(read('PORT') ?? '8787', 'PORT')
   const adminPort = read('MESH_ADMIN_PORT')
+  const named = read('MESH_SETTINGS')
+  const policyFile = named === undefined ? undefined : resolve(projectFolder, named)
   const home = resolve(projectFolder, read('MESH_HOME') ?? '.mesh')
   const databaseUrl = read('DATABASE_URL')
   if (databaseUrl !== undefined) requireDatabaseUrl(databaseUrl)
@@ -148,7 +152,8 @@ export function readSettings(environment: Environment, projectFolder: string, ca
       ? {}
       : { proxy: { httpsProxy, noProxy: read('NO_PROXY') ?? read('no_proxy') ?? '' } }),
     ...readLogLevel(read('MESH_LOG_LEVEL')),
-    policy: readPolicy(read('MESH_SETTINGS'), projectFolder),
+    policy: readPolicy(policyFile),
+    ...(policyFile === undefined ? {} : { policyFile }),
     credentials: readCredentials(read, catalog, baseUrls, warnings),
     baseUrls,
     warnings,

@@ -197,7 +197,7 @@ test('the first account is made whole or not at all', async () => {
   try {
     const database = testDatabase.database()
     const operator = { id: newId('opk', systemSeams), name: 'start' }
-    const policy = readPolicy(undefined, tmpdir())
+    const policy = readPolicy(undefined)
     const dyingAtTheKey = {
       ...systemSeams,
       randomBytes(size: number): Uint8Array {

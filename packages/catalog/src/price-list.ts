@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { Catalog, EndpointId, ModelId } from './catalog.ts'
+import type { Catalog, Endpoint, EndpointId, ModelId, ProviderId } from './catalog.ts'
 import type { PicoUsd } from './money.ts'
 import type { PriceSchedule, Rates } from './price.ts'
 import type { TokenBuckets } from './token-buckets.ts'
@@ -9,7 +9,11 @@ const MARKUP_BASIS_POINTS_MAX = 1_000_000
 
 /** What the operator adds to the providers' list prices. 100 basis points are one per cent. */
 export interface PricePolicy {
+  /** Where nothing more particular is said. */
   readonly markupBasisPoints: number
+  /** For the endpoints of a provider; and for a model, wherever it runs, which goes before its provider's. */
+  readonly byProvider?: ReadonlyMap<ProviderId, number>
+  readonly byModel?: ReadonlyMap<ModelId, number>
   /** Lets the mark-up be negative: every call then loses money, which nobody should do by a slip. */
   readonly allowLoss?: boolean
 }
@@ -36,14 +40,16 @@ export type Digest = (text: string) => string
  * `allowLoss`. Nothing is ever sold for nothing.
  */
 export function createPriceList(catalog: Catalog, policy: PricePolicy, digest: Digest): PriceList {
-  assertMarkup(policy)
-  const markupBasisPoints = policy.markupBasisPoints
+  const { markupBasisPoints, byProvider, byModel, allowLoss = false } = policy
+  for (const markup of [markupBasisPoints, ...(byProvider?.values() ?? []), ...(byModel?.values() ?? [])]) {
+    assertMarkup(markup, allowLoss)
+  }
   const cost = new Map<EndpointId, PriceSchedule>()
   const sell = new Map<EndpointId, PriceSchedule>()
   for (const model of catalog.models) {
     for (const endpoint of model.endpoints) {
       cost.set(endpoint.id, endpoint.prices)
-      sell.set(endpoint.id, markedUp(endpoint.prices, markupBasisPoints))
+      sell.set(endpoint.id, markedUp(endpoint.prices, markupAt(endpoint, policy)))
     }
   }
   return withId({ catalogVersion: catalog.version, markupBasisPoints, sell, cost }, digest)
@@ -90,7 +96,15 @@ export function parsePriceList(text: string, digest: Digest): PriceList {
   return withId({ catalogVersion, markupBasisPoints, sell, cost }, digest)
 }
 
-function assertMarkup({ markupBasisPoints, allowLoss = false }: PricePolicy): void {
+/** The most particular mark-up that is said of an endpoint, in basis points. */
+function markupAt(
+  { model, provider }: Endpoint,
+  { byModel, byProvider, markupBasisPoints }: PricePolicy,
+): number {
+  return byModel?.get(model) ?? byProvider?.get(provider) ?? markupBasisPoints
+}
+
+function assertMarkup(markupBasisPoints: number, allowLoss: boolean): void {
   if (!Number.isSafeInteger(markupBasisPoints) || markupBasisPoints > MARKUP_BASIS_POINTS_MAX) {
     throw new Error(
       `The mark-up must be a whole number of basis points up to ${MARKUP_BASIS_POINTS_MAX}, not ${markupBasisPoints}.`,

@@ -8,7 +8,7 @@ import { MeshError } from '../errors.ts'
 import { authenticate } from './authenticate.ts'
 import type { CallRequest } from './call-request.ts'
 import { claim, unclaim } from './claim.ts'
-import type { Mesh } from './mesh.ts'
+import { type Mesh, termsFor } from './mesh.ts'
 import type { Asked } from './parse.ts'
 import { type Hold, reserve } from './reserve.ts'
 
@@ -91,7 +91,7 @@ function planFor(asked: Asked, caller: Caller, mesh: Mesh): Plan {
       ...(allows.providers ? { allowedProviders: allows.providers } : {}),
       minimumPrivacyClass: highest(allows.minimumPrivacyClass, asked.request.privacy.minClass ?? 'standard'),
     },
-    snapshot: mesh.snapshot,
+    snapshot: termsFor(mesh, caller.account.id).snapshot,
     inputTokensMax,
   })
 }

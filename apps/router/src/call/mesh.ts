@@ -4,7 +4,7 @@ import type { PriceList } from '@mesh/catalog/price-list.ts'
 import type { PlanSnapshot } from '@mesh/engine/plan.ts'
 import type { Engine } from '@mesh/engine/run.ts'
 import type { Authenticator } from '../accounts/authenticate.ts'
-import type { Seams } from '../ids.ts'
+import type { AccountId, Seams } from '../ids.ts'
 import type { Books } from '../ledger/books.ts'
 import type { IdempotencyClaims } from '../ledger/idempotency.ts'
 import type { Log } from '../log.ts'
@@ -22,8 +22,7 @@ import type { RefusalRows } from './refusal-rows.ts'
 export interface Mesh {
   readonly catalog: Catalog
   readonly models: ModelIndex
-  readonly prices: PriceList
-  readonly snapshot: PlanSnapshot
+  readonly terms: { readonly standard: Terms; readonly byAccount: ReadonlyMap<AccountId, Terms> }
   readonly policy: Policy
   readonly authenticator: Authenticator
   readonly books: Books
@@ -40,4 +39,15 @@ export interface Mesh {
   readonly issuer: () => string
   readonly seams: Seams
   readonly log: Log
+}
+
+/** What an account is asked for, and the state that its plans are made from, which has the same prices. */
+export interface Terms {
+  readonly prices: PriceList
+  readonly snapshot: PlanSnapshot
+}
+
+/** The terms of an account: its own where it has a mark-up of its own. */
+export function termsFor({ terms }: Pick<Mesh, 'terms'>, accountId: AccountId): Terms {
+  return terms.byAccount.get(accountId) ?? terms.standard
 }

@@ -6,7 +6,7 @@ import { MeshError } from '../errors.ts'
 import type { CallId } from '../ids.ts'
 import type { HoldRefused, LimitName, RateWindow } from '../ledger/books.ts'
 import { sizeHold } from './hold-size.ts'
-import type { Mesh } from './mesh.ts'
+import { type Mesh, termsFor } from './mesh.ts'
 import type { Asked } from './parse.ts'
 
 /** Money that is set aside for a call, and what of it is known later. */
@@ -56,7 +56,7 @@ export async function reserve(
     upstreamCeilingNano: size.upstreamCeilingNano,
     model: first.endpoint.model,
     provider: first.endpoint.provider,
-    priceListId: mesh.prices.id,
+    priceListId: termsFor(mesh, caller.account.id).prices.id,
   })
   if (!decision.granted) {
     if (decision.reason === 'stale') return { type: 'stale' }
@@ -90,7 +90,7 @@ export async function reserve(
     type: 'held',
     hold: {
       callId,
-      priceListId: mesh.prices.id,
+      priceListId: termsFor(mesh, caller.account.id).prices.id,
       dispatchedAt: new Date(mesh.seams.now()),
       budget,
       heldNano: () => heldNano,

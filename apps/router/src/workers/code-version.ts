@@ -1,6 +1,7 @@
+import type { PriceBook } from '../prices.ts'
 import { readMigrations } from '../storage/migrate.ts'
 
 /** Tells code apart as far as the books go: by its prices and its schema. */
-export function codeVersion(prices: { readonly id: string }): string {
-  return `${prices.id}/${readMigrations().length}`
+export function codeVersion({ standard }: PriceBook): string {
+  return `${standard.id}/${readMigrations().length}`
 }

@@ -6,7 +6,7 @@ import { releaseHoldsOfDead } from '../ledger/dead-routers.ts'
 import { describeError, type Log } from '../log.ts'
 import type { Machine } from '../machine.ts'
 import { Sensitive } from '../sensitive.ts'
-import type { Ports, Serving } from '../serve.ts'
+import type { Change, Ports, Serving } from '../serve.ts'
 import type { Settings } from '../settings.ts'
 import { StartupError } from '../storage/startup-error.ts'
 import { codeVersion } from './code-version.ts'
@@ -36,7 +36,11 @@ const START_ATTEMPTS_MAX = 3
 export async function startWorkers(options: WorkersOptions): Promise<Serving> {
   const pool = new WorkerPool(options)
   try {
-    return { ...(await pool.start()), stop: () => pool.stop() }
+    return {
+      ...(await pool.start()),
+      change: (change) => pool.change(change),
+      stop: () => pool.stop(),
+    }
   } catch (error) {
     await pool.kill()
     throw error
@@ -45,15 +49,18 @@ export async function startWorkers(options: WorkersOptions): Promise<Serving> {
 
 class WorkerPool {
   readonly #options: WorkersOptions
+  /** With the policy that counts now, which may be newer than the start. */
+  #settings: Settings
   readonly #stopping = new AbortController()
   readonly #workers = new Set<WorkerProcess>()
-  readonly #codeVersion: string
+  #codeVersion: string
   /** What workers ask for when they listen: all must ask alike to share it, also where it is 0 for any free port. */
   #port: number
   #url: string | undefined
 
   constructor(options: WorkersOptions) {
     this.#options = options
+    this.#settings = options.settings
     this.#codeVersion = codeVersion(options.machine.prices)
     this.#port = options.settings.port
   }
@@ -71,6 +78,13 @@ class WorkerPool {
     const { workers } = this.#options.settings
     const all = await Promise.all(Array.from({ length: workers }, () => this.#startOne()))
     return all[0] ?? { url: '' }
+  }
+
+  /** Tells every worker. One that does not take it is ended, and the next one begins with it. */
+  async change({ policy, prices }: Change): Promise<void> {
+    this.#settings = { ...this.#settings, policy }
+    this.#codeVersion = codeVersion(prices)
+    await Promise.all([...this.#workers].map((worker) => worker.change(policy)))
   }
 
   /** Lets every worker drain, and waits for their ends. */
@@ -143,15 +157,15 @@ class WorkerPool {
   }
 
   #order(): WorkOrder {
-    const { machine, seams, settings } = this.#options
-    const { adminKey: _, ...ofWorker } = settings
+    const { machine, seams } = this.#options
+    const { adminKey: _, ...ofWorker } = this.#settings
     return {
       settings: { ...ofWorker, port: this.#port },
       connection: new Sensitive(machine.connection),
       signingKeyPem: machine.signingKey.pem,
       routerId: newId('rtr', seams),
       codeVersion: this.#codeVersion,
-      ...(machine.isEmbedded ? { home: settings.home } : {}),
+      ...(machine.isEmbedded ? { home: ofWorker.home } : {}),
       primaryPid: process.pid,
     }
   }

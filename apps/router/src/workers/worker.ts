@@ -5,10 +5,10 @@
 import cluster from 'node:cluster'
 import { loadCatalog } from '@mesh/catalog/load.ts'
 import { createLog, describeError, type Log, ofRouter } from '../log.ts'
-import { priceListOf } from '../prices.ts'
+import { priceBookOf } from '../prices.ts'
 import { signingKeyFrom } from '../records/signing-key.ts'
 import { systemSeams } from '../seams.ts'
-import { serve } from '../serve.ts'
+import { type Serving, serve } from '../serve.ts'
 import { POOL_SIZE, STATEMENT_TIMEOUT_MS } from '../storage/connections.ts'
 import { applicationName, openDatabase } from '../storage/database.ts'
 import { type HomeLock, lockHomeAsWorker } from '../storage/home-lock.ts'
@@ -46,6 +46,7 @@ interface Running {
   readonly log: Log
   /** Kept for as long as the process lives. */
   readonly lock: HomeLock | undefined
+  readonly change: Serving['change']
   /** As `Serving.stop`, and closes the database. */
   stop(booksPatienceMs?: number): Promise<void>
 }
@@ -57,7 +58,7 @@ async function start(): Promise<Running> {
   try {
     const lock = requireLivingPrimary(order)
     const catalog = loadCatalog()
-    const prices = priceListOf(catalog, settings.policy)
+    const prices = priceBookOf(catalog, settings.policy)
     if (codeVersion(prices) !== order.codeVersion) {
       throw new StartupError('The files of MESH were changed while it ran: stop it, and start it again.')
     }
@@ -71,12 +72,13 @@ async function start(): Promise<Running> {
       ...{ settings, catalog, prices, signingKey, database, routerId, siblings, log },
       seams: systemSeams,
     })
-    const { stop: _, ...ports } = serving
+    const { stop: _, change, ...ports } = serving
     await primary.ask('serving', ports, ANSWER_MS)
     return {
       order,
       log,
       lock,
+      change,
       async stop(booksPatienceMs) {
         await serving.stop(booksPatienceMs)
         await database.close()
@@ -119,6 +121,11 @@ async function leaveWithoutPrimary(): Promise<void> {
 }
 
 primary.answer('report', (name) => own.make(name))
+primary.answer('change', async (policy) => {
+  const { change } = await starting
+  await change({ policy, prices: priceBookOf(loadCatalog(), policy) })
+  return undefined
+})
 primary.answer('stop', async () => {
   void leave()
   return undefined

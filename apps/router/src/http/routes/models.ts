@@ -5,7 +5,7 @@ import { MeshError } from '../../errors.ts'
 import { endpointView, type ModelViewContext, modelView } from '../../records/model-view.ts'
 import type { Server } from '../server.ts'
 
-type ModelRoutesNeed = Pick<Mesh, 'catalog' | 'models' | 'prices' | 'snapshot'>
+type ModelRoutesNeed = Pick<Mesh, 'catalog' | 'models' | 'terms'>
 
 const ENDPOINTS = '/endpoints'
 
@@ -33,7 +33,9 @@ export function registerModelRoutes(server: Server, meshNow: { readonly current:
   })
 }
 
-function contextOf({ prices, snapshot }: ModelRoutesNeed): ModelViewContext {
+/** What everybody is asked for, who has no terms of his own. */
+function contextOf({ terms }: ModelRoutesNeed): ModelViewContext {
+  const { prices, snapshot } = terms.standard
   return { prices, protocolBuilt: snapshot.protocolBuilt }
 }
 
