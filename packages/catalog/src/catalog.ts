@@ -13,6 +13,7 @@ export type Modality = 'text' | 'image' | 'audio' | 'video' | 'file' | 'embeddin
 /** The wire formats that endpoints speak. Which of them this build can speak is the engine's to say. */
 export type ProtocolName =
   | 'openai_chat'
+  | 'openai_responses'
   | 'anthropic_messages'
   | 'gemini'
   | 'gemini_embed'

@@ -86,6 +86,7 @@ const endpoint = z.strictObject({
   upstreamModel: name,
   protocol: z.enum([
     'openai_chat',
+    'openai_responses',
     'anthropic_messages',
     'gemini',
     'gemini_embed',

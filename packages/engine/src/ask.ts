@@ -111,6 +111,8 @@ export interface ReasoningRequest {
   readonly maxTokens?: number
   /** Reason, but leave the reasoning out of the answer. It is paid for all the same. */
   readonly exclude?: boolean
+  /** How a provider that keeps its reasoning to itself sums it up. Absent: as it sees fit. */
+  readonly summary?: 'none' | 'auto' | 'concise' | 'detailed'
 }
 
 /** A block of a model's own reasoning, kept so that it can be given back to it in the next turn. */

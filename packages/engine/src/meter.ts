@@ -23,6 +23,7 @@ const SUMS_THOUGHT_UP: ReadonlySet<ProtocolName> = new Set([
   'anthropic_messages',
   'bedrock_converse',
   'gemini',
+  'openai_responses',
 ])
 /** These think only when asked to; the others may at any time. */
 const THINKS_ONLY_WHEN_ASKED: ReadonlySet<ProtocolName> = new Set([

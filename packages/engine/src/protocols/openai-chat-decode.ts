@@ -8,9 +8,9 @@ import { madeUpId, toolCallIdOf } from './made-up-id.ts'
 
 /** The most answers, and the most tool calls in one answer, that are followed. */
 const CHOICES_MAX = 128
-const TOOL_CALLS_MAX = 1024
+export const TOOL_CALLS_MAX = 1024
 /** No provider takes longer names of tools, so no model can have been told of one. */
-const TOOL_NAME_CHARACTERS_MAX = 1024
+export const TOOL_NAME_CHARACTERS_MAX = 1024
 
 /** What is known of one choice while it is read. */
 interface ChoiceState {
@@ -132,7 +132,7 @@ function logprobsOf(value: Json | undefined): JsonObject | undefined {
   }
 }
 
-function tokenProbabilities(list: Json): Json {
+export function tokenProbabilities(list: Json): Json {
   return Array.isArray(list) ? list.flatMap(tokenProbability) : null
 }
 
@@ -249,7 +249,7 @@ function findCall(
 }
 
 /** Arguments as a JSON text. Some hosts send the object itself. `undefined` where it is neither. */
-function argumentsOf(value: Json | undefined): string | undefined {
+export function argumentsOf(value: Json | undefined): string | undefined {
   if (value === undefined || value === null) return ''
   if (typeof value === 'string') return value
   return objectOf(value) ? writeJson(value) : undefined

@@ -4,9 +4,11 @@ import { anthropicMessages } from './anthropic-messages.ts'
 import { cohereV2 } from './cohere.ts'
 import { gemini } from './gemini.ts'
 import { openaiChat } from './openai-chat.ts'
+import { openaiResponses } from './openai-responses.ts'
 
 const PROTOCOLS: { readonly [Name in ProtocolName]?: Protocol } = {
   openai_chat: openaiChat,
+  openai_responses: openaiResponses,
   anthropic_messages: anthropicMessages,
   // The same words at another address: the target has it, and the deployment's name is the model.
   azure_openai: openaiChat,

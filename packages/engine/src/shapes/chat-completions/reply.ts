@@ -30,6 +30,8 @@ export function reasoningFormat(info: ReplyInfo): string {
       return 'anthropic-claude-v1'
     case 'gemini':
       return 'google-gemini-v1'
+    case 'openai_responses':
+      return 'openai-responses-v1'
     default:
       return 'unknown'
   }
