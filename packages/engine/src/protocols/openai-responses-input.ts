@@ -6,7 +6,7 @@ type Item = Readonly<Record<string, unknown>>
 type AssistantMessage = Extract<Message, { role: 'assistant' }>
 
 /** How blocks of reasoning that came out of Responses are marked when they are given to callers, in OpenRouter's words. */
-export const RESPONSES_REASONING = 'openai-responses-v1'
+const RESPONSES_REASONING = 'openai-responses-v1'
 
 /**
  * The conversation as input items. A system message at its start is the `instructions`; an assistant's turn is its
