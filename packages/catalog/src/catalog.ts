@@ -43,6 +43,23 @@ export type ReasoningOption =
   | { readonly type: 'budget_tokens'; readonly min?: number; readonly max?: number }
   | { readonly type: 'toggle' }
 
+/** How fast an endpoint is said to be: what stands in until it has been measured here. */
+export interface StatedSpeed {
+  /** Until the first token of an answer. */
+  readonly firstTokenMs?: number
+  readonly tokensPerSecond?: number
+  readonly source: string
+  readonly date: string
+}
+
+/** How good a model is held to be, by whom and since when: what the mode `best` orders by. */
+export interface Quality {
+  /** Absent where nobody has rated the model: its list price stands in then, behind every rated one. */
+  readonly score?: number
+  readonly source: string
+  readonly date: string
+}
+
 /** One model at one provider: everything that a plan, a hold and a request need to know. */
 export interface Endpoint {
   readonly id: EndpointId
@@ -63,6 +80,7 @@ export interface Endpoint {
   /** Whether the provider stops billing when the connection is dropped; unknown counts as no. */
   readonly cancelStopsBilling: boolean
   readonly dataPolicy: DataPolicy
+  readonly speed?: StatedSpeed
   readonly confidential?: ConfidentialHost
 }
 
@@ -87,9 +105,19 @@ export interface Model {
     readonly vision: boolean
     readonly pdf: boolean
   }
+  readonly quality?: Quality
   /** Every id by which a caller may name the model, in lower case: vendor's, OpenRouter's, without `mesh/`. */
   readonly aliases: readonly string[]
   readonly endpoints: readonly Endpoint[]
+}
+
+/** A name for several models that people chose for it: a caller who names it is served by one of them. */
+export interface Tier {
+  readonly id: ModelId
+  readonly name: string
+  readonly description: string
+  readonly kind: Model['kind']
+  readonly models: readonly { readonly model: ModelId; readonly why: string }[]
 }
 
 export interface Provider {
@@ -106,4 +134,5 @@ export interface Catalog {
   readonly version: string
   readonly providers: readonly Provider[]
   readonly models: readonly Model[]
+  readonly tiers: readonly Tier[]
 }

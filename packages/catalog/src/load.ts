@@ -14,25 +14,34 @@ import qwen from '../data/models/qwen.json' with { type: 'json' }
 import xai from '../data/models/xai.json' with { type: 'json' }
 import zAi from '../data/models/z-ai.json' with { type: 'json' }
 import providers from '../data/providers.json' with { type: 'json' }
+import quality from '../data/quality.json' with { type: 'json' }
+import tiers from '../data/tiers.json' with { type: 'json' }
 import { aliasesOf, ambiguousNames } from './aliases.ts'
 import type { Catalog, Endpoint, Model, Provider } from './catalog.ts'
 import { fingerprint } from './fingerprint.ts'
 import { lintPrices, lintSpread } from './price-lint.ts'
+import { chosenModelsProblems, qualityOf } from './quality-and-tiers.ts'
 import {
   type EndpointRow,
   type ModelRow,
   type ProvidersFile,
   providersFile,
+  type QualityFile,
+  qualityFile,
+  tiersFile,
   type VendorFile,
   vendorFile,
 } from './schema.ts'
 import { scheduleOf } from './stated-prices.ts'
+import { MODES } from './target.ts'
 
 /** The data files as they were read, before anything is known about them. */
 export interface CatalogFiles {
   readonly providers: unknown
   /** By file name without `.json`. */
   readonly models: Readonly<Record<string, unknown>>
+  readonly quality: unknown
+  readonly tiers: unknown
 }
 
 /** The catalogue's own data files. */
@@ -54,6 +63,8 @@ export const catalogFiles: CatalogFiles = {
     nvidia,
     amazon,
   },
+  quality,
+  tiers,
 }
 
 /** Loads the catalogue that comes with MESH, deep-frozen. */
@@ -78,22 +89,39 @@ export function buildCatalog(files: CatalogFiles): Catalog {
       problems.push(`${file}: the vendor is "${vendor.vendor}", unlike the file's name`)
     vendors.push(vendor)
   }
-  if (!providerData || problems.length > 0) throw refusal(problems)
+  const ratings = readFile(qualityFile, 'quality.json', files.quality, problems)
+  const tierData = readFile(tiersFile, 'tiers.json', files.tiers, problems)
+  if (!providerData || !ratings || !tierData || problems.length > 0) throw refusal(problems)
 
   problems.push(...crossReferenceProblems(providerData, vendors))
-  const models = vendors.flatMap((vendor) => vendor.models.map((row) => modelOf(row, vendor, providerData)))
-  for (const { name, claimedBy } of ambiguousNames(models)) {
+  const models = vendors.flatMap((vendor) =>
+    vendor.models.map((row) => modelOf(row, vendor, { providerData, ratings })),
+  )
+  problems.push(...chosenModelsProblems(models, ratings, tierData))
+  const named = [
+    ...models,
+    ...tierData.tiers.map(({ id }) => ({ id, aliases: [] })),
+    ...MODES.map((mode) => ({ id: `mesh/${mode}` as const, aliases: [] })),
+  ]
+  for (const { name, claimedBy } of ambiguousNames(named)) {
     problems.push(`the name "${name}" would mean each of ${claimedBy.join(', ')}`)
   }
   if (problems.length > 0) throw refusal(problems)
 
   return deepFreeze({
-    version: versionOf(providerData, vendors),
+    version: versionOf(providerData, [...vendors, ratings, tierData]),
     providers: providerData.providers.map(
       ({ id, name, baseUrl, credentialVariable }): Provider => ({ id, name, baseUrl, credentialVariable }),
     ),
     models,
+    tiers: tierData.tiers,
   })
+}
+
+/** What the rows of models refer to. */
+interface OtherFiles {
+  readonly providerData: ProvidersFile
+  readonly ratings: QualityFile
 }
 
 /** Rules that no schema of one row can state. */
@@ -130,13 +158,15 @@ function endpointProblems(model: ModelRow, providerIds: ReadonlySet<string>): st
   return problems
 }
 
-function modelOf(row: ModelRow, vendor: VendorFile, providerData: ProvidersFile): Model {
+function modelOf(row: ModelRow, vendor: VendorFile, { providerData, ratings }: OtherFiles): Model {
   const { knowledgeCutoff, outputTokensMax, otherNames: _, endpoints, ...rest } = row
+  const quality = qualityOf(row.id, ratings)
   return {
     ...rest,
     vendor: vendor.vendor,
     ...(knowledgeCutoff === null ? {} : { knowledgeCutoff }),
     outputTokensMax: outputTokensMax ?? 0,
+    ...(quality ? { quality } : {}),
     aliases: aliasesOf(row, vendor),
     endpoints: endpoints.map((endpoint) => endpointOf(endpoint, row, providerData)),
   }
@@ -160,8 +190,8 @@ function endpointOf(row: EndpointRow, model: ModelRow, providerData: ProvidersFi
 }
 
 /** The data's stated date and the fingerprint of everything in the files, whatever the order of their keys. */
-function versionOf(providerData: ProvidersFile, vendors: readonly VendorFile[]): string {
-  const canonical = JSON.stringify([providerData, ...vendors], (_, value: unknown) =>
+function versionOf(providerData: ProvidersFile, others: readonly unknown[]): string {
+  const canonical = JSON.stringify([providerData, ...others], (_, value: unknown) =>
     typeof value === 'bigint' ? value.toString() : value,
   )
   return `${providerData.dataVersion}.${fingerprint(canonical)}`

@@ -1,14 +1,19 @@
 import type { Catalog, Model, ModelId } from './catalog.ts'
 import { editDistance } from './edit-distance.ts'
+import { MODE_TARGETS, type Target } from './target.ts'
 
 /** Longer names are cut before any work is done on them: a hostile name costs no more than this many characters. */
 const NAME_LENGTH_MAX = 128
 const PREFIX = 'mesh/'
+/** What OpenRouter's clients ask for where they leave the choice to the router. */
+const OPENROUTER_AUTO = 'openrouter/auto'
 
 /** Finds models by any of their names. */
 export interface ModelIndex {
   /** The model that a name means: its id with or without `mesh/`, or an alias, in any case. */
   resolve(name: string): Model | undefined
+  /** The model, mode or tier that a name means: a mode or tier by its id with or without `mesh/`, in any case. */
+  resolveTarget(name: string): Target | undefined
   /** The ids that look most like a name, the closest first: for the message that a model does not exist. */
   nearest(name: string, count: number): ModelId[]
 }
@@ -24,11 +29,20 @@ export function createModelIndex(catalog: Catalog): ModelIndex {
     id: model.id,
     slug: withoutPrefix(model.id.toLowerCase()),
   }))
+  const choices = new Map<string, Target>()
+  for (const target of [...MODE_TARGETS, ...catalog.tiers]) choices.set(withoutPrefix(target.id), target)
+  const auto = choices.get('auto')
+  if (auto) choices.set(OPENROUTER_AUTO, auto)
 
+  const resolve = (name: string): Model | undefined => {
+    if (name.length > NAME_LENGTH_MAX) return undefined
+    return byName.get(withoutPrefix(name.toLowerCase()))
+  }
   return {
-    resolve(name) {
+    resolve,
+    resolveTarget(name) {
       if (name.length > NAME_LENGTH_MAX) return undefined
-      return byName.get(withoutPrefix(name.toLowerCase()))
+      return choices.get(withoutPrefix(name.toLowerCase())) ?? resolve(name)
     },
     nearest(name, count) {
       const asked = lastSegment(name.slice(0, NAME_LENGTH_MAX).toLowerCase())

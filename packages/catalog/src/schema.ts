@@ -81,6 +81,13 @@ const reasoningOption = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('toggle') }),
 ])
 
+const speed = z.strictObject({
+  firstTokenMs: z.int().positive().exactOptional(),
+  tokensPerSecond: z.number().positive().exactOptional(),
+  source: name,
+  date,
+})
+
 const endpoint = z.strictObject({
   provider: providerId,
   upstreamModel: name,
@@ -116,6 +123,8 @@ const endpoint = z.strictObject({
     retention: z.enum(['none', 'limited', 'unknown']),
     training: z.enum(['no', 'yes', 'unknown']),
   }),
+  /** What the provider or a benchmark states; absent where none is known. */
+  speed: speed.exactOptional(),
 })
 
 const model = z.strictObject({
@@ -154,6 +163,40 @@ export const vendorFile = z.strictObject({
   models: z.array(model).min(1),
 })
 
+/** What says of a rating that nobody has rated the model. */
+export const LIST_PRICE_PROXY = 'list price (proxy)'
+
+const rating = z
+  .strictObject({
+    model: modelId,
+    score: z.int().positive().nullable(),
+    /** The row of the source, where it calls the model something else. */
+    entry: name.exactOptional(),
+    source: name,
+    date,
+  })
+  .refine(({ score, source }) => (score === null) === (source === LIST_PRICE_PROXY), {
+    path: ['source'],
+    message: `is "${LIST_PRICE_PROXY}" where there is no score, and only there`,
+  })
+
+/** `data/quality.json`: how good the models are held to be, on one scale. */
+export const qualityFile = z.strictObject({ scale: z.string().min(1).max(1_000), models: z.array(rating) })
+
+/** `data/tiers.json`: which models a tier stands for, and why. */
+export const tiersFile = z.strictObject({
+  reviewed: date,
+  tiers: z.array(
+    z.strictObject({
+      id: modelId,
+      name,
+      description: name,
+      kind: z.enum(['chat', 'embedding', 'rerank']),
+      models: z.array(z.strictObject({ model: modelId, why: name })).min(1),
+    }),
+  ),
+})
+
 /** `data/providers.json`: who runs endpoints, and the date of the data. */
 export const providersFile = z.strictObject({
   dataVersion: date,
@@ -180,5 +223,7 @@ export type VendorFile = z.infer<typeof vendorFile>
 export type ModelRow = z.infer<typeof model>
 export type EndpointRow = z.infer<typeof endpoint>
 export type ProvidersFile = z.infer<typeof providersFile>
+export type QualityFile = z.infer<typeof qualityFile>
+export type TiersFile = z.infer<typeof tiersFile>
 export type StatedPrices = z.infer<typeof prices>
 export type StatedRates = z.infer<typeof statedRates>

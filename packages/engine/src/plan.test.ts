@@ -61,7 +61,7 @@ function planInput({ endpoints, input = {}, snapshot = {} }: World): PlanInput {
     ...input,
     snapshot: {
       id: 'snapshot-1',
-      catalog: { version: '1', providers: [], models },
+      catalog: { version: '1', providers: [], models, tiers: [] },
       sellPrices: new Map(endpoints.map(({ id, prices }) => [id, prices])),
       protocolBuilt: (name) => name === 'openai_chat',
       takesParameter: ({ supportedParameters }, name) => supportedParameters.includes(name),
