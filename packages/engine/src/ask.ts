@@ -135,7 +135,7 @@ export interface RouteRequest {
   readonly only: readonly ProviderId[]
   readonly ignore: readonly ProviderId[]
   readonly requireParameters: boolean
-  /** How the endpoints of one model are ordered, where the caller does not want the mode's own order. */
+  /** By what endpoints are ordered, where the caller does not want the price or the mode's own order. */
   readonly sort?: 'price' | 'throughput' | 'latency'
   /** USD per million tokens, as pico-USD per token. */
   readonly maxInputPricePico?: bigint
@@ -163,6 +163,8 @@ export interface AskShape {
   readonly modalities: { readonly image: boolean; readonly file: boolean; readonly audio: boolean }
   /** Parameter names in the catalogue's vocabulary (`tools`, `response_format.json_schema`, …). */
   readonly parameters: readonly string[]
+  /** How much thinking is asked for, where it is. */
+  readonly reasoning?: Pick<ReasoningRequest, 'effort' | 'maxTokens'>
 }
 
 /** How much input there is, before it is known which model will count it: a bound on its tokens, and plain sizes. */

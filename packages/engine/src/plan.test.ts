@@ -10,7 +10,9 @@ import {
   exampleShape,
 } from '../test/support/examples.ts'
 import { inputTokensMax } from './input-bound.ts'
-import { ATTEMPTS_MAX, type ExcludedBy, type PlanInput, plan } from './plan.ts'
+import { ATTEMPTS_MAX, type PlanInput, plan } from './plan.ts'
+import type { ExcludedBy } from './plan-filters.ts'
+import { createPlanSnapshot, type PlanState } from './plan-snapshot.ts'
 
 const PROVIDERS = ['acme', 'bolt', 'core', 'dune']
 
@@ -41,7 +43,7 @@ function exampleModel(id: ModelId, endpoints: readonly Endpoint[]): Model {
 interface World {
   readonly endpoints: readonly Endpoint[]
   readonly input?: Partial<Omit<PlanInput, 'snapshot'>>
-  readonly snapshot?: Partial<PlanInput['snapshot']>
+  readonly snapshot?: Partial<PlanState>
 }
 
 function planInput({ endpoints, input = {}, snapshot = {} }: World): PlanInput {
@@ -53,13 +55,13 @@ function planInput({ endpoints, input = {}, snapshot = {} }: World): PlanInput {
     ),
   )
   return {
-    models: ids,
+    targets: ids,
     shape: exampleShape(),
     route: exampleRoute(),
     policy: { livemode: true },
     inputTokensMax,
     ...input,
-    snapshot: {
+    snapshot: createPlanSnapshot({
       id: 'snapshot-1',
       catalog: { version: '1', providers: [], models, tiers: [] },
       sellPrices: new Map(endpoints.map(({ id, prices }) => [id, prices])),
@@ -67,8 +69,9 @@ function planInput({ endpoints, input = {}, snapshot = {} }: World): PlanInput {
       takesParameter: ({ supportedParameters }, name) => supportedParameters.includes(name),
       credentials: new Set(PROVIDERS),
       enabledProviders: new Set(PROVIDERS),
+      health: new Map(),
       ...snapshot,
-    },
+    }),
   }
 }
 
@@ -124,6 +127,13 @@ const REMOVALS: readonly (readonly [ExcludedBy, World])[] = [
   ],
   ['max_price', { endpoints: [PLAIN], input: routeWith({ maxInputPricePico: 999_999n }) }],
   ['max_price', { endpoints: [PLAIN], input: routeWith({ maxOutputPricePico: 4_999_999n }) }],
+  [
+    'breaker_open',
+    {
+      endpoints: [PLAIN],
+      snapshot: { health: new Map([[PLAIN.id, { successRate: 0, samples: 30, breaker: 'open' }]]) },
+    },
+  ],
 ]
 
 for (const [word, world] of REMOVALS) {
@@ -154,7 +164,9 @@ test('an endpoint that nothing removes is a candidate with its bound and its sel
   assert.deepEqual(made, {
     candidates: [{ endpoint: PLAIN, sellPrices: sell, inputTokensMax: 400 }],
     excluded: [],
-    models: ['mesh/one'],
+    targets: ['mesh/one'],
+    mode: 'models',
+    rule: 'price',
     snapshot: 'snapshot-1',
   })
 })
@@ -235,7 +247,7 @@ test("the caller's models come first, then his providers, then the price, then t
   ]
   const input = planInput({
     endpoints,
-    input: { models: ['mesh/first', 'mesh/second', 'mesh/first'], ...routeWith({ order: ['dune'] }) },
+    input: { targets: ['mesh/first', 'mesh/second', 'mesh/first'], ...routeWith({ order: ['dune'] }) },
   })
   assert.deepEqual(idsOf(input), [
     'mesh/first@dune',
@@ -244,7 +256,7 @@ test("the caller's models come first, then his providers, then the price, then t
     'mesh/first@acme',
     'mesh/second@acme',
   ])
-  assert.deepEqual(plan(input).models, ['mesh/first', 'mesh/second'])
+  assert.deepEqual(plan(input).targets, ['mesh/first', 'mesh/second'])
 })
 
 test('the expected price weighs input against at most 512 tokens of output', () => {
@@ -330,8 +342,8 @@ test('a plan never depends on the order of the catalogue, and puts a cheaper end
         .map((each) => ({ each, key: shuffle.next().value ?? 0 }))
         .sort((a, b) => a.key - b.key)
         .map(({ each }) => each)
-      const models: ModelId[] = ['mesh/two', 'mesh/one', 'mesh/three']
-      const input = { models, ...routeWith({ order }) }
+      const targets: ModelId[] = ['mesh/two', 'mesh/one', 'mesh/three']
+      const input = { targets, ...routeWith({ order }) }
       const made = plan(planInput({ endpoints, input }))
       assert.deepEqual(plan(planInput({ endpoints: shuffled, input })), made)
       assert.equal(made.candidates.length + made.excluded.length, endpoints.length)

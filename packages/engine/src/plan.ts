@@ -1,34 +1,11 @@
-import type {
-  Catalog,
-  Endpoint,
-  EndpointId,
-  ModelId,
-  ProtocolName,
-  ProviderId,
-} from '@mesh/catalog/catalog.ts'
-import type { PicoUsd } from '@mesh/catalog/money.ts'
-import { costPico, type PriceSchedule, type Rates, ratesFor } from '@mesh/catalog/price.ts'
-import { EMPTY_BUCKETS } from '@mesh/catalog/token-buckets.ts'
+import type { Endpoint, EndpointId, ModelId, ProviderId } from '@mesh/catalog/catalog.ts'
+import type { PriceSchedule } from '@mesh/catalog/price.ts'
+import { type Mode, modeOf } from '@mesh/catalog/target.ts'
 import type { AskShape, InputBound, PrivacyClass, RouteRequest } from './ask.ts'
-import { classInTheClear, keepsNothing, mayTrain, reaches } from './privacy-class.ts'
-import { BYTES_PER_TOKEN_MAX } from './text-size.ts'
-
-/** Why an endpoint is not in a plan. The order is the order in which the filters run. */
-export type ExcludedBy =
-  | 'protocol_not_built'
-  | 'credential_missing'
-  | 'provider_disabled'
-  | 'allowed_models'
-  | 'allowed_providers'
-  | 'privacy_class'
-  | 'data_policy'
-  | 'provider_only'
-  | 'provider_ignore'
-  | 'modality'
-  | 'parameters'
-  | 'context_length'
-  | 'max_price'
-  | 'attempts_max'
+import { type AutoRule, autoRuleFor } from './auto-rules.ts'
+import { type ExcludedBy, excludedBy, type FilterCall, filterCallOf } from './plan-filters.ts'
+import { CRITERIA, criteriaFor, ordered } from './plan-order.ts'
+import type { PlanEntry, PlanSnapshot } from './plan-snapshot.ts'
 
 /** An endpoint that may serve a call, with the prices that the caller would pay there. */
 export interface Candidate {
@@ -42,12 +19,19 @@ export interface Candidate {
 export interface Plan {
   /** All that may be tried, in this order: the hold covers every one of them. */
   readonly candidates: readonly Candidate[]
+  /** In the order of ids, but for those that had no place (`attempts_max`): they come last, in their own order. */
   readonly excluded: readonly { readonly endpoint: EndpointId; readonly by: ExcludedBy }[]
-  /** The models that were asked for, resolved, the first choice first. */
-  readonly models: readonly ModelId[]
+  /** What was asked for, the first choice first. */
+  readonly targets: readonly ModelId[]
+  /** How the first choice was found: by its name, by a mode, or among the models of a tier. */
+  readonly mode: PlanMode
+  /** The rule that ordered the endpoints of the first choice. */
+  readonly rule: string
   /** The name of the state that the plan was made from, so that it can be replayed. */
   readonly snapshot: string
 }
+
+export type PlanMode = 'models' | 'tier' | Mode
 
 /** What key, project, account and operator allow, already merged: the strictest of each. */
 export interface PlanPolicy {
@@ -58,22 +42,9 @@ export interface PlanPolicy {
   readonly livemode: boolean
 }
 
-/** The state that a plan is made from. It is named, so that anyone can make the same plan again. */
-export interface PlanSnapshot {
-  readonly id: string
-  readonly catalog: Catalog
-  readonly sellPrices: ReadonlyMap<EndpointId, PriceSchedule>
-  readonly protocolBuilt: (name: ProtocolName) => boolean
-  /** Whether an endpoint is sent a parameter rather than it being dropped (`Protocol.takes`). */
-  readonly takesParameter: (endpoint: Endpoint, parameter: string) => boolean
-  /** Providers that have a credential for live calls. Test calls need none: the simulators have their own. */
-  readonly credentials: ReadonlySet<ProviderId>
-  readonly enabledProviders: ReadonlySet<ProviderId>
-}
-
 export interface PlanInput {
-  /** The models that were asked for, resolved, the first choice first. Duplicates are dropped. */
-  readonly models: readonly ModelId[]
+  /** The ids of models, modes and tiers that were asked for, the first choice first. Duplicates are dropped. */
+  readonly targets: readonly ModelId[]
   readonly shape: AskShape
   readonly route: RouteRequest
   readonly policy: PlanPolicy
@@ -84,181 +55,117 @@ export interface PlanInput {
 
 /** However many endpoints could serve a call: each that is tried costs time, and each that may be is held for. */
 export const ATTEMPTS_MAX = 6
-/** The output at which endpoints are compared by price, where the caller allows that much. */
-const COMPARED_OUTPUT_TOKENS = 512
+
 /**
  * Decides who may serve a call, and in which order. Pure and deterministic: the same input gives the same plan, in
  * whatever order the catalogue lists its models and endpoints, and it never reads content.
  *
  * Hard filters run in the order of `ExcludedBy`; each endpoint that is removed carries the first word that applies.
- * Then the caller's order of models rules; within a model the caller's order of providers; then the expected price,
- * lowest first; then the model's own maker, before others who sell it at the same price; then the endpoint's id. Without fallbacks only the first candidate stays; with them as many as may be
- * tried.
+ * Then the caller's order of targets rules; within a target the caller's order of providers; then the order of the
+ * mode, tier or `provider.sort`; then the endpoint's id. Without fallbacks only the first candidate stays; with them
+ * as many as may be tried.
  */
 export function plan(input: PlanInput): Plan {
-  const models = [...new Set(input.models)]
-  const candidates: Candidate[] = []
-  const excluded: Plan['excluded'][number][] = []
-  for (const model of models) {
-    const ofModel: Candidate[] = []
-    for (const endpoint of endpointsOf(input.snapshot.catalog, model)) {
-      const candidate = candidateAt(endpoint, input)
-      const by = excludedBy(candidate, input)
-      if (by) excluded.push({ endpoint: endpoint.id, by })
-      else ofModel.push(candidate)
+  const targets = [...new Set(input.targets)]
+  const excluded = new Map<EndpointId, ExcludedBy>()
+  const ranked = new Set<PlanEntry>()
+  /** The best of every target. */
+  const best = new Set<PlanEntry>()
+  const calls = { named: filterCallOf(input, false), chosen: filterCallOf(input, true) }
+  for (const target of targets) {
+    const entries = rankedOf(target, calls, excluded)
+    if (entries[0]) best.add(entries[0])
+    for (const entry of entries) ranked.add(entry)
+  }
+  // What one target cannot use another may: whoever names a model is sent there without what it does not take.
+  if (targets.length > 1) for (const { endpoint } of ranked) excluded.delete(endpoint.id)
+  const tried = input.route.allowFallbacks ? worthTrying(ranked, best) : firstOf(ranked)
+  const removed = [...excluded].map(([endpoint, by]) => ({ endpoint, by }))
+  if (targets.length > 1) removed.sort((a, b) => (a.endpoint < b.endpoint ? -1 : 1))
+  if (input.route.allowFallbacks) {
+    for (const entry of ranked) {
+      if (!tried.has(entry)) removed.push({ endpoint: entry.endpoint.id, by: 'attempts_max' })
     }
-    candidates.push(...ordered(ofModel, input))
   }
-  const { id: snapshot } = input.snapshot
-  if (!input.route.allowFallbacks) return { candidates: candidates.slice(0, 1), excluded, models, snapshot }
-  const tried = worthTrying(candidates)
-  for (const candidate of candidates) {
-    if (!tried.includes(candidate)) excluded.push({ endpoint: candidate.endpoint.id, by: 'attempts_max' })
+  return {
+    candidates: [...tried].map((entry) => candidateAt(entry, input)),
+    excluded: removed,
+    targets,
+    ...wayOf(targets[0], input),
+    snapshot: input.snapshot.id,
   }
-  return { candidates: tried, excluded, models, snapshot }
+}
+
+/** The endpoints of one target that may serve the call, in order. What is removed is noted with its word. */
+function rankedOf(
+  target: ModelId,
+  calls: { readonly named: FilterCall; readonly chosen: FilterCall },
+  excluded: Map<EndpointId, ExcludedBy>,
+): readonly PlanEntry[] {
+  const { snapshot, shape, route } = calls.named
+  const { by, entries, autoRule } = choiceOf(target, calls.named)
+  const call = by === 'models' ? calls.named : calls.chosen
+  const left: PlanEntry[] = []
+  for (const entry of entries) {
+    const word = excludedBy(entry, call)
+    if (!word) left.push(entry)
+    else if (!excluded.has(entry.endpoint.id)) excluded.set(entry.endpoint.id, word)
+  }
+  const criteria = criteriaFor(by, route.sort)
+  const { health } = snapshot
+  return ordered(left, { criteria, shape, route, health, ...(autoRule ? { autoRule } : {}) })
+}
+
+/** What a target stands for, and by what its endpoints are ordered. */
+interface Choice {
+  readonly by: keyof typeof CRITERIA
+  readonly entries: readonly PlanEntry[]
+  readonly autoRule?: AutoRule
+}
+
+function choiceOf(target: ModelId, { snapshot: { index }, shape }: PlanInput): Choice {
+  const mode = modeOf(target)
+  if (mode === 'auto') return { by: mode, entries: index.chat, autoRule: autoRuleFor(shape) }
+  if (mode) return { by: mode, entries: index.chat }
+  const ofTier = index.ofTier.get(target)
+  if (ofTier) return { by: 'tier', entries: ofTier }
+  return { by: 'models', entries: index.ofModel.get(target) ?? [] }
+}
+
+/** How the first choice was found, in the words of `routing`. */
+function wayOf(target: ModelId | undefined, input: PlanInput): Pick<Plan, 'mode' | 'rule'> {
+  const { route } = input
+  if (target === undefined) return { mode: 'models', rule: 'price' }
+  const { by, autoRule } = choiceOf(target, input)
+  if (by === 'models') {
+    return { mode: by, rule: route.order.length > 0 ? 'provider_order' : (route.sort ?? 'price') }
+  }
+  const rule = autoRule?.id ?? (by === 'tier' ? target.slice('mesh/'.length) : by)
+  return { mode: by, rule: route.sort ? `${rule}.by_${route.sort}` : rule }
+}
+
+function firstOf(ranked: ReadonlySet<PlanEntry>): ReadonlySet<PlanEntry> {
+  const [first] = ranked
+  return new Set(first ? [first] : [])
 }
 
 /**
- * The best endpoint of every model has a place before the second best of any, so that a fault of one model (its
+ * The best endpoint of every target has a place before the second best of any, so that a fault of one model (its
  * context, its only provider) never uses up the places of the others. The order stays.
  */
-function worthTrying(candidates: readonly Candidate[]): Candidate[] {
-  const isBest = ({ endpoint }: Candidate, at: number) =>
-    endpoint.model !== candidates[at - 1]?.endpoint.model
-  const places = [
-    ...candidates.filter(isBest),
-    ...candidates.filter((candidate, at) => !isBest(candidate, at)),
-  ].slice(0, ATTEMPTS_MAX)
-  return candidates.filter((candidate) => places.includes(candidate))
+function worthTrying(
+  ranked: ReadonlySet<PlanEntry>,
+  best: ReadonlySet<PlanEntry>,
+): ReadonlySet<PlanEntry> {
+  if (ranked.size <= ATTEMPTS_MAX) return ranked
+  const places = new Set([...best].slice(0, ATTEMPTS_MAX))
+  for (const entry of ranked) {
+    if (places.size === ATTEMPTS_MAX) break
+    places.add(entry)
+  }
+  return new Set([...ranked].filter((entry) => places.has(entry)))
 }
 
-/** A model's endpoints by id, so that the catalogue's own order cannot matter. */
-function endpointsOf(catalog: Catalog, id: ModelId): Endpoint[] {
-  const model = catalog.models.find((each) => each.id === id)
-  return [...(model?.endpoints ?? [])].sort((a, b) => compareIds(a.id, b.id))
-}
-
-function candidateAt(endpoint: Endpoint, { snapshot, shape, inputTokensMax }: PlanInput): Candidate {
-  const sellPrices = snapshot.sellPrices.get(endpoint.id)
-  if (!sellPrices) throw new Error(`the price list has no price for ${endpoint.id}`)
+function candidateAt({ endpoint, sellPrices }: PlanEntry, { shape, inputTokensMax }: PlanInput): Candidate {
   return { endpoint, sellPrices, inputTokensMax: inputTokensMax(shape.inputTokensBound, endpoint) }
-}
-
-type Filter = readonly [ExcludedBy, (candidate: Candidate, input: PlanInput) => boolean]
-
-/** Each filter says whether it removes a candidate. */
-const FILTERS: readonly Filter[] = [
-  ['protocol_not_built', ({ endpoint }, { snapshot }) => !snapshot.protocolBuilt(endpoint.protocol)],
-  [
-    'credential_missing',
-    ({ endpoint }, { snapshot, policy }) => policy.livemode && !snapshot.credentials.has(endpoint.provider),
-  ],
-  ['provider_disabled', ({ endpoint }, { snapshot }) => !snapshot.enabledProviders.has(endpoint.provider)],
-  ['allowed_models', ({ endpoint }, { policy }) => policy.allowedModels?.has(endpoint.model) === false],
-  [
-    'allowed_providers',
-    ({ endpoint }, { policy }) => policy.allowedProviders?.has(endpoint.provider) === false,
-  ],
-  [
-    'privacy_class',
-    ({ endpoint }, { policy }) =>
-      !reaches(classInTheClear(endpoint, policy.livemode), policy.minimumPrivacyClass ?? 'standard'),
-  ],
-  ['data_policy', againstDataPolicy],
-  [
-    'provider_only',
-    ({ endpoint }, { route }) => route.only.length > 0 && !route.only.includes(endpoint.provider),
-  ],
-  ['provider_ignore', ({ endpoint }, { route }) => route.ignore.includes(endpoint.provider)],
-  ['modality', lacksModality],
-  ['parameters', lacksParameters],
-  ['context_length', ({ endpoint }, { shape }) => fewestInputTokens(shape) > endpoint.contextTokens],
-  ['max_price', aboveMaxPrice],
-]
-
-function excludedBy(candidate: Candidate, input: PlanInput): ExcludedBy | undefined {
-  return FILTERS.find(([, removes]) => removes(candidate, input))?.[0]
-}
-
-function againstDataPolicy({ endpoint }: Candidate, { route, policy }: PlanInput): boolean {
-  if (route.zeroDataRetention && !keepsNothing(endpoint, policy.livemode)) return true
-  return route.denyDataCollection && mayTrain(endpoint, policy.livemode)
-}
-
-function lacksModality({ endpoint }: Candidate, { shape }: PlanInput): boolean {
-  const { image, file, audio } = shape.modalities
-  const takes = endpoint.inputModalities
-  return (
-    (image && !takes.includes('image')) ||
-    (file && !takes.includes('file')) ||
-    (audio && !takes.includes('audio'))
-  )
-}
-
-function lacksParameters({ endpoint }: Candidate, { shape, route, snapshot }: PlanInput): boolean {
-  if (!route.requireParameters) return false
-  return shape.parameters.some(
-    (name) => !endpoint.emulatedParameters.includes(name) && !snapshot.takesParameter(endpoint, name),
-  )
-}
-
-/** Only a text that is too long even in the longest tokens leaves an endpoint out; the provider judges the others. */
-function fewestInputTokens(shape: AskShape): number {
-  return Math.floor(shape.inputTokensBound.textBytes / BYTES_PER_TOKEN_MAX)
-}
-
-/** A caller's price cap holds whatever tier or hour the call falls in, so the dearest that it can reach counts. */
-function aboveMaxPrice({ sellPrices, inputTokensMax }: Candidate, { route }: PlanInput): boolean {
-  const { maxInputPricePico, maxOutputPricePico } = route
-  if (maxInputPricePico === undefined && maxOutputPricePico === undefined) return false
-  return reachableRates(sellPrices, inputTokensMax).some(
-    (rates) =>
-      (maxInputPricePico !== undefined && rates.input > maxInputPricePico) ||
-      (maxOutputPricePico !== undefined && rates.output > maxOutputPricePico),
-  )
-}
-
-function reachableRates({ rates, tiers, windows }: PriceSchedule, inputTokensMax: number): Rates[] {
-  const reachableTiers = tiers.filter((tier) => inputTokensMax > tier.aboveInputTokens)
-  return [rates, ...windows.map((window) => window.rates), ...reachableTiers.map((tier) => tier.rates)]
-}
-
-function ordered(candidates: readonly Candidate[], { route, shape, snapshot }: PlanInput): Candidate[] {
-  const makers = new Map(snapshot.catalog.models.map(({ id, vendor }) => [id, vendor]))
-  const outputTokens = Math.min(shape.maxOutputTokens ?? COMPARED_OUTPUT_TOKENS, COMPARED_OUTPUT_TOKENS)
-  return candidates
-    .map((candidate) => ({
-      candidate,
-      preference: preferenceOf(candidate.endpoint.provider, route.order),
-      price: expectedPrice(candidate, outputTokens),
-      resale: candidate.endpoint.provider === makers.get(candidate.endpoint.model) ? 0 : 1,
-    }))
-    .sort(
-      (a, b) =>
-        a.preference - b.preference ||
-        compareAmounts(a.price, b.price) ||
-        a.resale - b.resale ||
-        compareIds(a.candidate.endpoint.id, b.candidate.endpoint.id),
-    )
-    .map(({ candidate }) => candidate)
-}
-
-/** Providers that the caller did not name come after those that he did. */
-function preferenceOf(provider: ProviderId, order: readonly ProviderId[]): number {
-  const place = order.indexOf(provider)
-  return place === -1 ? order.length : place
-}
-
-/** Outside every time window: a plan knows no time of day, so that it can be made again. */
-function expectedPrice({ sellPrices, inputTokensMax }: Candidate, outputTokens: number): PicoUsd {
-  const rates = ratesFor({ ...sellPrices, windows: [] }, inputTokensMax, new Date(0))
-  return costPico({ ...EMPTY_BUCKETS, input: inputTokensMax, output: outputTokens }, rates)
-}
-
-function compareAmounts(a: PicoUsd, b: PicoUsd): number {
-  return a < b ? -1 : a > b ? 1 : 0
-}
-
-function compareIds(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0
 }

@@ -179,7 +179,7 @@ async function playGame(game: Game): Promise<Played> {
         outputSliceTokens: 1_000,
       },
     },
-    plan: { candidates, excluded: [], models: ['mesh/one'], snapshot: 'snapshot-1' },
+    plan: { candidates },
     ask: exampleAsk({ stream: game.stream }),
     shape: exampleShape(),
     budget: {

@@ -73,7 +73,7 @@ function begin(setup: Setup = {}) {
         outputSliceTokens: 1_000,
       },
     },
-    plan: { candidates, excluded: [], models: ['mesh/one'], snapshot: 'snapshot-1' },
+    plan: { candidates },
     ask,
     shape: exampleShape({ choices: ask.choices }),
     budget: {
@@ -797,7 +797,7 @@ test('a bug in a renderer leaves nothing running', async () => {
         outputSliceTokens: 1,
       },
     },
-    plan: { candidates: [exampleCandidate('acme')], excluded: [], models: [], snapshot: '' },
+    plan: { candidates: [exampleCandidate('acme')] },
     ask: exampleAsk(),
     shape: exampleShape(),
     budget: { outputTokensHeld: 1_000, outputTokensCap: 1_000, extend: () => Promise.resolve(1_000) },

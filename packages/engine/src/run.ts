@@ -46,7 +46,7 @@ export interface RunLimits extends AttemptLimits {
 
 export interface RunInput {
   readonly engine: Engine
-  readonly plan: Plan
+  readonly plan: Pick<Plan, 'candidates'>
   /** Asked before each attempt, and told what became of it; without one every candidate is tried. */
   readonly gate?: Gate
   readonly ask: Ask

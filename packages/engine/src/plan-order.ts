@@ -1,0 +1,198 @@
+import type { ProviderId } from '@mesh/catalog/catalog.ts'
+import type { PicoUsd } from '@mesh/catalog/money.ts'
+import { type PriceSchedule, type Rates, ratesFor } from '@mesh/catalog/price.ts'
+import type { AskShape, RouteRequest } from './ask.ts'
+import type { AutoRule } from './auto-rules.ts'
+import { HEALTH_SAMPLES_MIN, type HealthByEndpoint, speedStep } from './endpoint-health.ts'
+import { usualInputTokens } from './input-estimate.ts'
+import type { PlanEntry } from './plan-snapshot.ts'
+
+/** The output at which endpoints are compared, where the caller allows that much. */
+const COMPARED_OUTPUT_TOKENS = 512
+/** Where an endpoint's throughput is known and nobody says how long its first token takes. */
+const ASSUMED_FIRST_TOKEN_MS = 1_000
+const UNKNOWN = Number.POSITIVE_INFINITY
+
+/** What endpoints can be ordered by. Each is ascending: the least comes first. */
+type Criterion = 'pool' | 'quality' | 'price' | 'maker' | 'duration' | 'first_token' | 'throughput'
+
+/** The order of one target's endpoints: criteria, the weightiest first. The last key of all is the endpoint's id. */
+export type Criteria = readonly Criterion[]
+
+const BY_SORT: Readonly<Record<NonNullable<RouteRequest['sort']>, Criteria>> = {
+  price: ['price', 'maker', 'duration'],
+  throughput: ['throughput', 'price', 'maker'],
+  latency: ['first_token', 'price', 'maker'],
+}
+
+/** How endpoints of what a caller named are ordered, where he does not say `provider.sort`. */
+export const CRITERIA = {
+  models: ['price', 'maker', 'duration'],
+  tier: ['price', 'maker', 'duration'],
+  cheapest: ['price', 'maker', 'duration'],
+  fast: ['duration', 'price', 'maker'],
+  best: ['quality', 'price', 'maker', 'duration'],
+  auto: ['pool', 'price', 'maker', 'duration'],
+} as const satisfies Readonly<Record<string, Criteria>>
+
+/** `provider.sort` takes the place of price and speed; what else an order begins with stays. */
+export function criteriaFor(by: keyof typeof CRITERIA, sort: RouteRequest['sort']): Criteria {
+  if (sort === undefined) return CRITERIA[by]
+  const kept: Criteria = CRITERIA[by].filter((criterion) => criterion === 'pool' || criterion === 'quality')
+  return [...kept, ...BY_SORT[sort]]
+}
+
+export interface OrderInput {
+  readonly criteria: Criteria
+  readonly shape: AskShape
+  readonly route: RouteRequest
+  readonly health: HealthByEndpoint
+  readonly autoRule?: AutoRule
+}
+
+/** An endpoint with what it is ordered by. Speeds are looked at only where nothing before them decides. */
+interface Ranked {
+  readonly entry: PlanEntry
+  readonly preference: number
+  readonly halfOpen: boolean
+  readonly pool: number
+  readonly price: PicoUsd
+  speed?: Speed
+  durationStep?: number
+}
+
+/** What the endpoints of one target are ordered by, with what is the same for all of them. */
+interface Ordering extends OrderInput {
+  readonly tokens: ComparedTokens
+}
+
+/**
+ * Endpoints in the order in which they are tried: the caller's providers first, in his order; what has just failed
+ * after what works; then the criteria; then the id.
+ */
+export function ordered(entries: readonly PlanEntry[], input: OrderInput): readonly PlanEntry[] {
+  if (entries.length < 2) return entries
+  const ordering = { ...input, tokens: comparedTokens(input.shape) }
+  const comparisons = input.criteria.map((criterion) => COMPARISONS[criterion])
+  return entries
+    .map((entry) => rankedOf(entry, ordering))
+    .sort((a, b) => {
+      if (a.preference !== b.preference) return a.preference - b.preference
+      if (a.halfOpen !== b.halfOpen) return a.halfOpen ? 1 : -1
+      for (const compare of comparisons) {
+        const difference = compare(a, b, ordering)
+        if (difference !== 0) return difference
+      }
+      return a.entry.endpoint.id < b.entry.endpoint.id ? -1 : 1
+    })
+    .map(({ entry }) => entry)
+}
+
+function rankedOf(entry: PlanEntry, { route, health, autoRule, tokens }: Ordering): Ranked {
+  const { endpoint } = entry
+  return {
+    entry,
+    preference: preferenceOf(endpoint.provider, route.order),
+    halfOpen: health.get(endpoint.id)?.breaker === 'half_open',
+    pool: autoRule && !entry.tiers.some((tier) => autoRule.prefers.includes(tier)) ? 1 : 0,
+    price: priceOf(entry.sellPrices, tokens, endpoint.contextTokens),
+  }
+}
+
+type Comparison = (a: Ranked, b: Ranked, ordering: Ordering) => number
+
+const COMPARISONS: Readonly<Record<Criterion, Comparison>> = {
+  pool: (a, b) => a.pool - b.pool,
+  quality: (a, b) => a.entry.qualityRank - b.entry.qualityRank,
+  price: (a, b) => (a.price < b.price ? -1 : a.price > b.price ? 1 : 0),
+  /** A model's own maker comes before others who sell it at the same price. */
+  maker: (a, b) => Number(b.entry.isMakers) - Number(a.entry.isMakers),
+  duration: (a, b, ordering) => ascending(durationStep(a, ordering), durationStep(b, ordering)),
+  first_token: (a, b, ordering) =>
+    ascending(stepOr(speedOf(a, ordering).firstTokenMs), stepOr(speedOf(b, ordering).firstTokenMs)),
+  throughput: (a, b, ordering) =>
+    ascending(
+      -stepOr(speedOf(a, ordering).tokensPerSecond, -1),
+      -stepOr(speedOf(b, ordering).tokensPerSecond, -1),
+    ),
+}
+
+function ascending(a: number, b: number): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+/** Providers that the caller did not name come after those that he did. */
+function preferenceOf(provider: ProviderId, order: readonly ProviderId[]): number {
+  if (order.length === 0) return 0
+  const place = order.indexOf(provider)
+  return place === -1 ? order.length : place
+}
+
+interface Speed {
+  readonly firstTokenMs: number | undefined
+  readonly tokensPerSecond: number | undefined
+}
+
+/** As measured lately; else as the catalogue states it; else unknown. */
+function speedOf(ranked: Ranked, { health }: Ordering): Speed {
+  if (ranked.speed) return ranked.speed
+  const { endpoint } = ranked.entry
+  const seen = health.get(endpoint.id)
+  const isKnown = seen !== undefined && seen.samples >= HEALTH_SAMPLES_MIN
+  const speed = {
+    firstTokenMs: (isKnown ? seen.firstTokenMsP50 : undefined) ?? endpoint.speed?.firstTokenMs,
+    tokensPerSecond: (isKnown ? seen.tokensPerSecondP50 : undefined) ?? endpoint.speed?.tokensPerSecond,
+  }
+  ranked.speed = speed
+  return speed
+}
+
+/** Until the last token of an answer of usual length. */
+function durationStep(ranked: Ranked, ordering: Ordering): number {
+  ranked.durationStep ??= durationStepAt(speedOf(ranked, ordering), ordering.tokens.output)
+  return ranked.durationStep
+}
+
+function durationStepAt({ firstTokenMs, tokensPerSecond }: Speed, outputTokens: number): number {
+  if (tokensPerSecond === undefined) return UNKNOWN
+  return speedStep((firstTokenMs ?? ASSUMED_FIRST_TOKEN_MS) + (outputTokens * 1_000) / tokensPerSecond)
+}
+
+/** The step of a speed; what is unknown comes last. */
+function stepOr(value: number | undefined, unknown = UNKNOWN): number {
+  return value === undefined ? unknown : speedStep(value)
+}
+
+/** The tokens that endpoints are compared at: what the input probably comes to, and an answer of usual length. */
+interface ComparedTokens {
+  readonly input: number
+  readonly inputBig: bigint
+  readonly output: number
+  readonly outputBig: bigint
+}
+
+function comparedTokens(shape: AskShape): ComparedTokens {
+  const input = usualInputTokens(shape.inputTokensBound, Number.MAX_SAFE_INTEGER)
+  const each = Math.min(shape.maxOutputTokens ?? COMPARED_OUTPUT_TOKENS, COMPARED_OUTPUT_TOKENS)
+  const output = each * shape.choices
+  return { input, inputBig: BigInt(input), output: each, outputBig: BigInt(output) }
+}
+
+/** What a call is expected to cost at some prices: its usual input, and an answer of at most 512 tokens a choice. */
+export function expectedPrice(prices: PriceSchedule, shape: AskShape, contextTokens: number): PicoUsd {
+  return priceOf(prices, comparedTokens(shape), contextTokens)
+}
+
+function priceOf(prices: PriceSchedule, tokens: ComparedTokens, contextTokens: number): PicoUsd {
+  const isWithin = tokens.input <= contextTokens
+  const input = isWithin ? tokens.inputBig : BigInt(contextTokens)
+  const rates = ratesOutsideWindows(prices, isWithin ? tokens.input : contextTokens)
+  return input * rates.input + tokens.outputBig * rates.output
+}
+
+/** Outside every time window: a plan knows no time of day, so that it can be made again. */
+function ratesOutsideWindows(prices: PriceSchedule, inputTokens: number): Rates {
+  return prices.tiers.length === 0 ? prices.rates : ratesFor({ ...prices, windows: [] }, inputTokens, ANY_TIME)
+}
+
+const ANY_TIME = new Date(0)
