@@ -1,12 +1,12 @@
 import type { Catalog } from '@mesh/catalog/catalog.ts'
 import { createModelIndex } from '@mesh/catalog/lookup.ts'
 import type { PriceList } from '@mesh/catalog/price-list.ts'
-import type { PlanSnapshot } from '@mesh/engine/plan.ts'
-import { protocolFor } from '@mesh/engine/protocols/registry.ts'
+import type { HealthByEndpoint } from '@mesh/engine/endpoint-health.ts'
 import type { Transport } from '@mesh/engine/transport.ts'
 import type { Simulator } from '@mesh/simulator/server.ts'
 import type { Mesh, Terms } from './call/mesh.ts'
 import { liveEngine, providersWithCredentials, testEngine } from './engines.ts'
+import { createPlanSnapshots } from './plan-snapshots.ts'
 import type { Policy } from './policy.ts'
 import type { PriceBook } from './prices.ts'
 import { enabledProviders, type ProviderMemory } from './providers/provider-memory.ts'
@@ -23,22 +23,20 @@ export interface ConditionsInput {
   readonly prices: PriceBook
   readonly settings: Settings
   readonly providers: ProviderMemory
+  /** As it was seen of live endpoints. */
+  readonly health: HealthByEndpoint
   readonly transport: Transport
   readonly simulator: Simulator
 }
 
 /** Makes everything that hangs on catalogue, policy, prices and the operators' words on providers. */
 export function conditionsOf(input: ConditionsInput): Conditions {
-  const { catalog, policy, prices, transport, simulator, providers } = input
+  const { catalog, policy, transport, simulator, providers } = input
   const settings = { ...input.settings, policy }
-  const termsOf = (list: PriceList): Terms => ({ prices: list, snapshot: snapshotOf(list, input) })
   return {
     catalog,
     models: createModelIndex(catalog),
-    terms: {
-      standard: termsOf(prices.standard),
-      byAccount: new Map([...prices.byAccount].map(([id, list]) => [id, termsOf(list)])),
-    },
+    terms: termsOf(input),
     policy,
     engines: {
       live: liveEngine(catalog, settings, transport, providers),
@@ -47,14 +45,30 @@ export function conditionsOf(input: ConditionsInput): Conditions {
   }
 }
 
-function snapshotOf(prices: PriceList, { catalog, settings, providers }: ConditionsInput): PlanSnapshot {
-  return {
-    id: `${catalog.version}/${prices.id}`,
+/** Makes the terms alone. Where nothing changed for them, their snapshots are those of before. */
+export function termsOf(
+  {
     catalog,
-    sellPrices: prices.sell,
-    protocolBuilt: (name) => protocolFor(name) !== undefined,
-    takesParameter: (endpoint, name) => protocolFor(endpoint.protocol)?.takes(endpoint, name) ?? false,
+    prices,
+    settings,
+    providers,
+    health,
+  }: Omit<ConditionsInput, 'policy' | 'transport' | 'simulator'>,
+  before?: Mesh['terms'],
+): Mesh['terms'] {
+  const shared = {
+    ...{ catalog, health },
     credentials: providersWithCredentials(settings),
     enabledProviders: enabledProviders(catalog, providers),
+  }
+  const termsAt = (list: PriceList, known: Terms | undefined): Terms => ({
+    prices: list,
+    snapshots: createPlanSnapshots({ ...shared, prices: list }, known?.snapshots),
+  })
+  return {
+    standard: termsAt(prices.standard, before?.standard),
+    byAccount: new Map(
+      [...prices.byAccount].map(([id, list]) => [id, termsAt(list, before?.byAccount.get(id))]),
+    ),
   }
 }

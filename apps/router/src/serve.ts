@@ -9,7 +9,7 @@ import { createRevocations } from './accounts/revocations.ts'
 import { LiveCalls } from './call/live-calls.ts'
 import { createPseudonyms } from './call/pseudonyms.ts'
 import { RefusalRows } from './call/refusal-rows.ts'
-import { type Conditions, conditionsOf } from './conditions.ts'
+import { type Conditions, conditionsOf, termsOf } from './conditions.ts'
 import { openPorts } from './http/ports.ts'
 import type { ProviderRoutesOptions } from './http/routes/providers.ts'
 import { DEFAULT_HTTP_BOUNDS, type HttpBounds } from './http/server.ts'
@@ -22,6 +22,7 @@ import { MeshNow } from './mesh-now.ts'
 import { expose, type Scrape } from './metrics/exposition.ts'
 import { createRouterMetrics } from './metrics/router-metrics.ts'
 import { fitOpenFiles, type OpenFilesFit, openFilesMax } from './open-files.ts'
+import { HEALTH_EPOCH_MS } from './plan-snapshots.ts'
 import type { Policy } from './policy.ts'
 import type { PriceBook } from './prices.ts'
 import { LiveHealth } from './providers/live-health.ts'
@@ -134,8 +135,8 @@ export async function serve(options: ServeOptions): Promise<Serving> {
 
     let url = ''
     let changed: Change = { policy: settings.policy, prices }
-    const conditions = (): Conditions =>
-      conditionsOf({ catalog, ...changed, settings, providers, transport, simulator })
+    const input = () => ({ catalog, ...changed, settings, providers, health: health.seen() })
+    const conditions = (): Conditions => conditionsOf({ ...input(), transport, simulator })
     const health = new LiveHealth({
       memory: providers,
       engine: () => meshNow.current.engines.live,
@@ -159,6 +160,10 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       log,
     })
     providers.whenChanged(() => meshNow.change(conditions()))
+    const epochs = setInterval(() => {
+      meshNow.change({ terms: termsOf(input(), meshNow.current.terms) })
+    }, HEALTH_EPOCH_MS)
+    closers.push(async () => clearInterval(epochs))
 
     const bounds: HttpBounds = {
       ...DEFAULT_HTTP_BOUNDS,

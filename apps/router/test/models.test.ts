@@ -15,6 +15,11 @@ interface ListedModel {
   readonly unavailable_reason?: string
 }
 
+interface Listed {
+  readonly provider: string
+  readonly privacy: { readonly ceiling: string }
+}
+
 const SONNET = 'mesh/claude-sonnet-4.5'
 const BUILT_PROTOCOLS = ['anthropic_messages', 'azure_openai', 'cohere_v2', 'gemini', 'openai_chat']
 
@@ -56,6 +61,29 @@ test('a model that MESH cannot serve yet says so, and why; all others are availa
   assert.ok(listed.filter(({ available }) => available).length > 30)
 })
 
+test('modes and tiers are listed as aliases, with what they stand for', async () => {
+  const { json } = await router.request('GET', '/v1/models')
+  const aliases = json.data.filter(({ type }: ListedModel) => type === 'alias')
+  assert.deepEqual(
+    aliases.map(({ id }: ListedModel) => id),
+    ['auto', 'cheapest', 'fast', 'best', 'swift', 'balanced', 'pro', 'embed'].map((name) => `mesh/${name}`),
+  )
+  assert.equal(json.data.length, listed.length + aliases.length)
+  for (const alias of aliases) {
+    assert.ok(alias.description.length > 20, alias.id)
+    assert.equal(alias.object, 'model')
+    assert.equal((await client.models.retrieve(alias.id.slice('mesh/'.length))).id, alias.id)
+  }
+  const [auto] = aliases
+  assert.equal(auto.rules.at(-1).rule, 'auto.plain')
+  const swift = aliases.find(({ id }: ListedModel) => id === 'mesh/swift')
+  assert.ok(swift.models.every(({ model, why }: { model: string; why: string }) => model && why))
+  assert.equal(swift.available, true)
+  const endpoints = await router.request('GET', '/v1/models/mesh%2Fswift/endpoints')
+  const models = new Set(endpoints.json.data.map(({ model }: { model: string }) => model))
+  assert.equal(models.size, swift.models.length)
+})
+
 test('a model is found by its id, with its slash encoded or not, and by every alias', async () => {
   for (const path of ['mesh/claude-sonnet-4.5', 'mesh%2Fclaude-sonnet-4.5', 'mesh%2fclaude-sonnet-4.5']) {
     const answered = await router.request('GET', `/v1/models/${path}`)
@@ -79,10 +107,34 @@ test('a model lists its endpoints with their providers, prices and whether they 
     // List price and the default mark-up of five per cent.
     assert.equal(anthropic.pricing.usd_per_million.input, '3.15')
     assert.equal(anthropic.pricing.usd_per_million.output, '15.75')
+    assert.deepEqual(anthropic.data_policy, { retention: 'unknown', training: 'unknown' })
+    assert.deepEqual(anthropic.privacy, {
+      in_the_clear: 'standard',
+      ceiling: 'private_gateway',
+      confidential_host: null,
+    })
+    assert.equal(anthropic.health, null)
     assert.equal(bedrock.provider, 'amazon-bedrock')
     assert.equal(bedrock.available, false)
     assert.match(bedrock.unavailable_reason, /bedrock_converse/)
   }
+})
+
+test('an endpoint shows its other prices, and the confidential host where it has one', async () => {
+  const deepseek = await router.request('GET', '/v1/models/mesh/deepseek-v4-pro/endpoints')
+  const [windowed] = deepseek.json.data[0].pricing_exceptions
+  assert.deepEqual([windowed.from_utc, windowed.until_utc], ['01:00', '04:00'])
+  const gpt = await router.request('GET', '/v1/models/mesh/gpt-5.5/endpoints')
+  assert.equal(gpt.json.data[0].pricing_exceptions[0].above_input_tokens, 272_000)
+  const open = await router.request('GET', '/v1/models/mesh/gpt-oss-120b/endpoints')
+  const ceilings = open.json.data.map(({ provider, privacy }: Listed) => [provider, privacy.ceiling])
+  assert.deepEqual(Object.fromEntries(ceilings), {
+    groq: 'private_gateway',
+    fireworks: 'private_gateway',
+    deepinfra: 'private_gateway',
+    tinfoil: 'confidential',
+    nearai: 'confidential',
+  })
 })
 
 test('an unknown model is 404 with the nearest ids, wherever it is named', async () => {

@@ -255,6 +255,71 @@ test('a price in another unit or of another magnitude is refused', () => {
   }
 })
 
+test('a rating or a tier that names no model, or not every one, is refused', () => {
+  const refusals: [string, 'quality' | 'tiers', (text: string) => string, RegExp][] = [
+    [
+      'a rating of a model that is not there',
+      'quality',
+      (text) => text.replace('mesh/gpt-5.5"', 'mesh/gpt-9"'),
+      /quality\.json: mesh\/gpt-9: there is no such model[\s\S]*quality\.json: mesh\/gpt-5\.5 has no row/,
+    ],
+    [
+      'a proxy that claims a score',
+      'quality',
+      (text) => text.replace('"score":null', '"score":1500'),
+      /quality\.json: models › #\d+ › source: is "list price \(proxy\)" where there is no score/,
+    ],
+    [
+      'a score without its date',
+      'quality',
+      (text) => text.replace(',"date":"2026-08-21"', ''),
+      /quality\.json: models › #1 › date/,
+    ],
+    [
+      'a tier of a model that is not there',
+      'tiers',
+      (text) => text.replace('mesh/gpt-oss-20b', 'mesh/gpt-oss-2b'),
+      /tiers\.json: mesh\/swift: mesh\/gpt-oss-2b: there is no such model/,
+    ],
+    [
+      'a tier of two kinds',
+      'tiers',
+      (text) => text.replace('mesh/gpt-oss-20b', 'mesh/text-embedding-3-small'),
+      /tiers\.json: mesh\/swift: mesh\/text-embedding-3-small is a model for embedding calls/,
+    ],
+    [
+      'two models for embeddings in one tier',
+      'tiers',
+      (text) =>
+        text.replace(
+          '[{"model":"mesh/text-embedding-3-small"',
+          '[{"model":"mesh/gemini-embedding-001","why":"x"},{"model":"mesh/text-embedding-3-small"',
+        ),
+      /tiers\.json: mesh\/embed: a tier for embeddings has one model/,
+    ],
+    [
+      'a tier with the name of a mode',
+      'tiers',
+      (text) => text.replace('mesh/swift', 'mesh/auto'),
+      /mesh\/auto is the id of a mode, a model or a tier already/,
+    ],
+  ]
+  for (const [what, file, change, message] of refusals) {
+    const before = JSON.stringify(catalogFiles[file])
+    const after = change(before)
+    assert.notEqual(after, before, what)
+    assert.throws(() => buildCatalog({ ...catalogFiles, [file]: JSON.parse(after) }), message, what)
+  }
+})
+
+test('every model has a rating with its source and date, or says that the list price stands in', () => {
+  for (const { id, quality } of catalog.models) {
+    assert.match(quality?.date ?? '', /^\d{4}-\d{2}-\d{2}$/, id)
+    assert.equal(quality?.score === undefined, quality?.source === 'list price (proxy)', id)
+  }
+  assert.equal(catalog.models.filter(({ quality }) => quality?.score === undefined).length, 7)
+})
+
 test('everything that is wrong is said at once', () => {
   const files = changed('anthropic', (text) =>
     text.replace('"output":"15"', '"output":"cheap"').replace('"output":"25"', '"output":"dear"'),

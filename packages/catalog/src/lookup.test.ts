@@ -39,6 +39,30 @@ test("the vendors' and OpenRouter's names of a model", () => {
   for (const [name, id] of names) assert.equal(index.resolve(name)?.id, id, name)
 })
 
+test('modes and tiers are targets and no models, with and without mesh/', () => {
+  const targets: [string, string, string][] = [
+    ['auto', 'mesh/auto', 'chat'],
+    ['mesh/auto', 'mesh/auto', 'chat'],
+    ['openrouter/auto', 'mesh/auto', 'chat'],
+    ['Cheapest', 'mesh/cheapest', 'chat'],
+    ['mesh/fast', 'mesh/fast', 'chat'],
+    ['best', 'mesh/best', 'chat'],
+    ['mesh/swift', 'mesh/swift', 'chat'],
+    ['balanced', 'mesh/balanced', 'chat'],
+    ['mesh/pro', 'mesh/pro', 'chat'],
+    ['mesh/embed', 'mesh/embed', 'embedding'],
+  ]
+  for (const [name, id, kind] of targets) {
+    const target = index.resolveTarget(name)
+    assert.deepEqual([target?.id, target?.kind], [id, kind], name)
+    assert.equal(index.resolve(name), undefined, name)
+  }
+  assert.equal(index.resolveTarget('claude-sonnet-4.5')?.id, 'mesh/claude-sonnet-4.5')
+  for (const name of ['', 'mesh/', 'constructor', 'x'.repeat(1_000)]) {
+    assert.equal(index.resolveTarget(name), undefined)
+  }
+})
+
 test('what is no name resolves to nothing', () => {
   const long = 'mesh/claude-sonnet-4.5'.padEnd(1_000_000, ' ')
   for (const name of [

@@ -1,5 +1,6 @@
 import type { Model, ModelId, Quality } from './catalog.ts'
 import type { QualityFile, TiersFile } from './schema.ts'
+import { MODES, modeId } from './target.ts'
 
 /** How good a model is held to be, or `undefined` where the file has no row for it. */
 export function qualityOf(id: ModelId, ratings: QualityFile): Quality | undefined {
@@ -23,6 +24,11 @@ export function chosenModelsProblems(
     rated.add(model)
   }
   for (const { id } of models) if (!rated.has(id)) problems.push(`quality.json: ${id} has no row`)
+  const taken = new Set<ModelId>(MODES.map(modeId))
+  for (const { id } of [...models, ...tiers]) {
+    if (taken.has(id)) problems.push(`${id} is the id of a mode, a model or a tier already`)
+    taken.add(id)
+  }
   for (const tier of tiers) {
     const members = new Set<ModelId>()
     for (const { model } of tier.models) {

@@ -164,7 +164,7 @@ export const vendorFile = z.strictObject({
 })
 
 /** What says of a rating that nobody has rated the model. */
-export const LIST_PRICE_PROXY = 'list price (proxy)'
+const LIST_PRICE_PROXY = 'list price (proxy)'
 
 const rating = z
   .strictObject({

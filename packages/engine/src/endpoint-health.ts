@@ -10,7 +10,7 @@ export interface EndpointHealth {
   readonly tokensPerSecondP50?: number
   /** How many attempts that is made from. */
   readonly samples: number
-  /** `open`: not to be tried. `half_open`: to be tried again, but only after those that are known to work. */
+  /** `open`: not to be tried. `half_open`: in its usual place again, and its gate lets one call at a time try it. */
   readonly breaker: 'closed' | 'open' | 'half_open'
 }
 
@@ -22,9 +22,9 @@ export const HEALTH_SAMPLES_MIN = 20
 /** Speeds that lie within ten per cent count as equal, so that noise reorders nothing. */
 const STEP = 1.1
 const STEPS_MAX = 200
-const STEPS: readonly number[] = Array.from({ length: STEPS_MAX }).reduce<number[]>(
-  (steps) => [...steps, (steps.at(-1) ?? 1 / STEP) * STEP],
-  [],
+const STEPS: readonly number[] = Array.from(
+  { length: STEPS_MAX },
+  (_, power) => Math.round(STEP ** power * 100) / 100,
 )
 
 /** The step of ten per cent that a positive value lies on: equal steps are equal speeds. */
@@ -66,5 +66,5 @@ export function freezeHealth(seen: HealthByEndpoint): HealthByEndpoint {
 }
 
 function onStep(value: number): number {
-  return Math.round((STEPS[speedStep(value)] ?? value) * 100) / 100
+  return STEPS[speedStep(value)] ?? value
 }

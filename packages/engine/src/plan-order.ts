@@ -54,7 +54,6 @@ export interface OrderInput {
 interface Ranked {
   readonly entry: PlanEntry
   readonly preference: number
-  readonly halfOpen: boolean
   readonly pool: number
   readonly price: PicoUsd
   speed?: Speed
@@ -67,8 +66,8 @@ interface Ordering extends OrderInput {
 }
 
 /**
- * Endpoints in the order in which they are tried: the caller's providers first, in his order; what has just failed
- * after what works; then the criteria; then the id.
+ * Endpoints in the order in which they are tried: the caller's providers first, in his order; then the criteria; then
+ * the id.
  */
 export function ordered(entries: readonly PlanEntry[], input: OrderInput): readonly PlanEntry[] {
   if (entries.length < 2) return entries
@@ -78,7 +77,6 @@ export function ordered(entries: readonly PlanEntry[], input: OrderInput): reado
     .map((entry) => rankedOf(entry, ordering))
     .sort((a, b) => {
       if (a.preference !== b.preference) return a.preference - b.preference
-      if (a.halfOpen !== b.halfOpen) return a.halfOpen ? 1 : -1
       for (const compare of comparisons) {
         const difference = compare(a, b, ordering)
         if (difference !== 0) return difference
@@ -88,12 +86,11 @@ export function ordered(entries: readonly PlanEntry[], input: OrderInput): reado
     .map(({ entry }) => entry)
 }
 
-function rankedOf(entry: PlanEntry, { route, health, autoRule, tokens }: Ordering): Ranked {
+function rankedOf(entry: PlanEntry, { route, autoRule, tokens }: Ordering): Ranked {
   const { endpoint } = entry
   return {
     entry,
     preference: preferenceOf(endpoint.provider, route.order),
-    halfOpen: health.get(endpoint.id)?.breaker === 'half_open',
     pool: autoRule && !entry.tiers.some((tier) => autoRule.prefers.includes(tier)) ? 1 : 0,
     price: priceOf(entry.sellPrices, tokens, endpoint.contextTokens),
   }
@@ -192,7 +189,9 @@ function priceOf(prices: PriceSchedule, tokens: ComparedTokens, contextTokens: n
 
 /** Outside every time window: a plan knows no time of day, so that it can be made again. */
 function ratesOutsideWindows(prices: PriceSchedule, inputTokens: number): Rates {
-  return prices.tiers.length === 0 ? prices.rates : ratesFor({ ...prices, windows: [] }, inputTokens, ANY_TIME)
+  return prices.tiers.length === 0
+    ? prices.rates
+    : ratesFor({ ...prices, windows: [] }, inputTokens, ANY_TIME)
 }
 
 const ANY_TIME = new Date(0)

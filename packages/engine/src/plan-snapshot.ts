@@ -64,7 +64,9 @@ export function createPlanSnapshot(state: PlanState): PlanSnapshot {
   const ranks = qualityRanks(state.catalog)
   const ofModel = new Map<ModelId, readonly PlanEntry[]>()
   for (const model of state.catalog.models) {
-    const tiers = state.catalog.tiers.filter((tier) => tier.models.some((member) => member.model === model.id))
+    const tiers = state.catalog.tiers.filter((tier) =>
+      tier.models.some((member) => member.model === model.id),
+    )
     const entries = model.endpoints.map((endpoint) => entryOf(endpoint, state))
     const shared = { qualityRank: ranks.get(model.id) ?? 0, tiers: tiers.map(({ id }) => id) }
     const whole = entries.map((entry) => ({
@@ -82,12 +84,10 @@ export function createPlanSnapshot(state: PlanState): PlanSnapshot {
   return { ...state, index: { ofModel, ofTier: new Map(ofTier), chat: entriesOf(chat) } }
 }
 
-/** The same state with another health: what is worked out once is shared. */
-export function withHealth(snapshot: PlanSnapshot, id: string, health: HealthByEndpoint): PlanSnapshot {
-  return { ...snapshot, id, health }
-}
-
-function entryOf(endpoint: Endpoint, state: PlanState): Omit<PlanEntry, 'qualityRank' | 'tiers' | 'isMakers'> {
+function entryOf(
+  endpoint: Endpoint,
+  state: PlanState,
+): Omit<PlanEntry, 'qualityRank' | 'tiers' | 'isMakers'> {
   const sellPrices = state.sellPrices.get(endpoint.id)
   if (!sellPrices) throw new Error(`the price list has no price for ${endpoint.id}`)
   const isBuilt = state.protocolBuilt(endpoint.protocol)

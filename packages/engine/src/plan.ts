@@ -4,7 +4,7 @@ import { type Mode, modeOf } from '@mesh/catalog/target.ts'
 import type { AskShape, InputBound, PrivacyClass, RouteRequest } from './ask.ts'
 import { type AutoRule, autoRuleFor } from './auto-rules.ts'
 import { type ExcludedBy, excludedBy, type FilterCall, filterCallOf } from './plan-filters.ts'
-import { CRITERIA, criteriaFor, ordered } from './plan-order.ts'
+import { type CRITERIA, criteriaFor, ordered } from './plan-order.ts'
 import type { PlanEntry, PlanSnapshot } from './plan-snapshot.ts'
 
 /** An endpoint that may serve a call, with the prices that the caller would pay there. */
@@ -153,10 +153,7 @@ function firstOf(ranked: ReadonlySet<PlanEntry>): ReadonlySet<PlanEntry> {
  * The best endpoint of every target has a place before the second best of any, so that a fault of one model (its
  * context, its only provider) never uses up the places of the others. The order stays.
  */
-function worthTrying(
-  ranked: ReadonlySet<PlanEntry>,
-  best: ReadonlySet<PlanEntry>,
-): ReadonlySet<PlanEntry> {
+function worthTrying(ranked: ReadonlySet<PlanEntry>, best: ReadonlySet<PlanEntry>): ReadonlySet<PlanEntry> {
   if (ranked.size <= ATTEMPTS_MAX) return ranked
   const places = new Set([...best].slice(0, ATTEMPTS_MAX))
   for (const entry of ranked) {

@@ -1,7 +1,6 @@
 import type { Catalog } from '@mesh/catalog/catalog.ts'
 import type { ModelIndex } from '@mesh/catalog/lookup.ts'
 import type { PriceList } from '@mesh/catalog/price-list.ts'
-import type { PlanSnapshot } from '@mesh/engine/plan.ts'
 import type { Engine } from '@mesh/engine/run.ts'
 import type { Authenticator } from '../accounts/authenticate.ts'
 import type { AccountId, Seams } from '../ids.ts'
@@ -9,6 +8,7 @@ import type { Books } from '../ledger/books.ts'
 import type { IdempotencyClaims } from '../ledger/idempotency.ts'
 import type { Log } from '../log.ts'
 import type { CallObserver } from '../metrics/router-metrics.ts'
+import type { PlanSnapshots } from '../plan-snapshots.ts'
 import type { Policy } from '../policy.ts'
 import type { LiveHealth } from '../providers/live-health.ts'
 import type { LiveCalls } from './live-calls.ts'
@@ -41,10 +41,10 @@ export interface Mesh {
   readonly log: Log
 }
 
-/** What an account is asked for, and the state that its plans are made from, which has the same prices. */
+/** What an account is asked for, and the states that its plans are made from, which have the same prices. */
 export interface Terms {
   readonly prices: PriceList
-  readonly snapshot: PlanSnapshot
+  readonly snapshots: PlanSnapshots
 }
 
 /** The terms of an account: its own where it has a mark-up of its own. */

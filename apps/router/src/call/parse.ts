@@ -1,4 +1,4 @@
-import type { Model } from '@mesh/catalog/catalog.ts'
+import type { Target } from '@mesh/catalog/target.ts'
 import type { CallerRequest, Shape } from '@mesh/engine/shapes/shape.ts'
 import { parseSteering } from '@mesh/simulator/steering.ts'
 import type { Caller } from '../accounts/caller.ts'
@@ -11,8 +11,8 @@ export interface Asked {
   /** The name of the shape in which it came. */
   readonly api: string
   readonly request: CallerRequest
-  /** The models that were named, the first choice first. */
-  readonly models: readonly Model[]
+  /** The models, modes and tiers that were named, the first choice first. */
+  readonly targets: readonly Target[]
   /** What a test call tells its simulator to do. */
   readonly steering?: string
   readonly idempotency?: { readonly keyHmac: Buffer; readonly bodyHmac: Buffer }
@@ -33,13 +33,13 @@ export async function parse(request: CallRequest, caller: Caller, mesh: Mesh): P
   })
   if (!parsed.ok)
     throw new MeshError(parsed.code, parsed.message, parsed.param ? { param: parsed.param } : {})
-  const models = parsed.request.route.models.map((name) => resolveModel(name, request.shape, mesh))
+  const targets = parsed.request.route.models.map((name) => resolveTarget(name, request.shape, mesh))
   const steering = caller.livemode ? undefined : steeringOf(parsed.request.metadata)
   const key = request.idempotencyKey
   return {
     api: request.shape.name,
     request: parsed.request,
-    models,
+    targets,
     ...(steering === undefined ? {} : { steering }),
     ...(key === undefined
       ? {}
@@ -52,9 +52,9 @@ export async function parse(request: CallRequest, caller: Caller, mesh: Mesh): P
   }
 }
 
-function resolveModel(name: string, { modelKind }: Shape, mesh: Mesh): Model {
-  const model = mesh.models.resolve(name)
-  if (!model) {
+function resolveTarget(name: string, { modelKind }: Shape, mesh: Mesh): Target {
+  const target = mesh.models.resolveTarget(name)
+  if (!target) {
     const nearest = mesh.models.nearest(name, NEAREST_MODELS)
     throw new MeshError(
       'model_not_found',
@@ -62,10 +62,10 @@ function resolveModel(name: string, { modelKind }: Shape, mesh: Mesh): Model {
       { param: 'model', metadata: { nearest } },
     )
   }
-  if (model.kind === modelKind) return model
+  if (target.kind === modelKind) return target
   throw new MeshError(
     'invalid_request',
-    `${model.id} is a model for ${model.kind} calls: this route takes ${modelKind} models.`,
+    `${target.id} is for ${target.kind} calls: this route takes ${modelKind} models.`,
     {
       param: 'model',
     },

@@ -37,7 +37,7 @@ export async function orReject<Value>(
 
 /** The caller's answer does not wait for it: it moves no money. */
 function record(error: MeshError, request: CallRequest, caller: Caller, mesh: Mesh, asked?: Asked): void {
-  const requested = asked?.models[0]?.id
+  const requested = asked?.targets[0]?.id
   mesh.books
     .settle({
       callId: request.id,
@@ -59,7 +59,7 @@ function record(error: MeshError, request: CallRequest, caller: Caller, mesh: Me
         usageFlags: [],
         buckets: EMPTY_BUCKETS,
         attempts: [],
-        routing: { api: request.shape.name, requested: asked?.models.map(({ id }) => id) ?? [] },
+        routing: { api: request.shape.name, requested: asked?.targets.map(({ id }) => id) ?? [] },
         privacy: asked ? { ...privacyReport(asked.request.privacy, undefined, caller.livemode) } : {},
         durationMs: 0,
       },

@@ -30,9 +30,9 @@ export function routingReport(
   const unknown = asked.request.droppedParameters.length + asked.request.droppedUnnamed
   return {
     api: asked.api,
-    requested: asked.models.map(({ id }) => id),
-    mode: 'models',
-    rule: asked.request.route.order.length > 0 ? 'provider_order' : 'price',
+    requested: [...plan.targets],
+    mode: plan.mode,
+    rule: plan.rule,
     selected: served ? { model: served.endpoint.model, provider: served.endpoint.provider } : null,
     chain: attemptsOf(outcome).map(({ model, provider, outcome: result, reason }) => ({
       model,

@@ -83,7 +83,7 @@ function settlementFor(
   const { usage } = outcome
   const event: CallEvent = {
     createdAt: new Date(mesh.seams.now()),
-    ...(asked.models[0] ? { modelRequested: asked.models[0].id } : {}),
+    ...(asked.targets[0] ? { modelRequested: asked.targets[0].id } : {}),
     ...(outcome.served
       ? { modelServed: outcome.served.endpoint.model, provider: outcome.served.endpoint.provider }
       : {}),

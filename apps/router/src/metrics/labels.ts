@@ -1,4 +1,5 @@
 import type { Catalog } from '@mesh/catalog/catalog.ts'
+import { MODE_TARGETS } from '@mesh/catalog/target.ts'
 import { BUCKET_NAMES } from '@mesh/catalog/token-buckets.ts'
 import type { FailureReason } from '@mesh/engine/failure.ts'
 import type { Attempt } from '@mesh/engine/run-outcome.ts'
@@ -11,7 +12,8 @@ import { BILLING_REASONS } from '../records/billing-reason.ts'
 /** Every label that a metric may have, and what its values are. Nothing that a caller wrote is ever one. */
 export const LABELS = {
   world: '`live`, `test`; `none` where no key of MESH was shown',
-  model: "the catalogue's ids; `none` where no model was reached",
+  model:
+    "the catalogue's ids; that of the mode or tier that was asked for, or `none`, where no model was reached",
   provider: "the catalogue's ids; `none` where no provider was reached",
   billing_reason: 'the words of [billing reasons](billing-reasons.md)',
   code: 'the codes of [errors](errors.md)',
@@ -52,7 +54,7 @@ export interface Build {
 export function labelValues(catalog: Catalog, routes: ReadonlySet<string>, build: Build): LabelValues {
   return {
     world: new Set<World>(['live', 'test', 'none']),
-    model: new Set([...catalog.models.map(({ id }) => id), 'none']),
+    model: new Set([...[...catalog.models, ...catalog.tiers, ...MODE_TARGETS].map(({ id }) => id), 'none']),
     provider: new Set([...catalog.providers.map(({ id }) => id), 'none']),
     billing_reason: new Set(Object.keys(BILLING_REASONS)),
     code: new Set(Object.keys(ERRORS)),

@@ -1,6 +1,8 @@
 import type { Endpoint, EndpointId } from '@mesh/catalog/catalog.ts'
 import type { Clock } from '@mesh/engine/clock.ts'
+import type { EndpointHealth, HealthByEndpoint } from '@mesh/engine/endpoint-health.ts'
 import { type Gate, Gates } from '@mesh/engine/health/gate.ts'
+import { quantile } from '@mesh/engine/health/histogram.ts'
 import { probe } from '@mesh/engine/health/probe.ts'
 import type { Engine } from '@mesh/engine/run.ts'
 import { describeError, type Log } from '../log.ts'
@@ -44,6 +46,24 @@ export class LiveHealth {
 
   gateFor(accountId: string): Gate {
     return this.#gates.gateFor(accountId)
+  }
+
+  /** How every endpoint did that was called lately, for plans. */
+  seen(): HealthByEndpoint {
+    const seen = new Map<EndpointId, EndpointHealth>()
+    for (const [id, { breaker, tally }] of this.#gates.standings()) {
+      const samples = tally.healthy + tally.unhealthy + tally.busy
+      const firstTokenMsP50 = quantile(tally.firstTokenMs, 0.5)
+      const tokensPerSecondP50 = quantile(tally.tokensPerSecond, 0.5)
+      seen.set(id, {
+        successRate: samples === 0 ? 1 : tally.healthy / samples,
+        ...(firstTokenMsP50 === undefined ? {} : { firstTokenMsP50 }),
+        ...(tokensPerSecondP50 === undefined ? {} : { tokensPerSecondP50 }),
+        samples,
+        breaker,
+      })
+    }
+    return seen
   }
 
   report(): HealthReport {

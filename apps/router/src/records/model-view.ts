@@ -1,11 +1,15 @@
-import type { Endpoint, Model, ProtocolName } from '@mesh/catalog/catalog.ts'
+import type { Endpoint, EndpointId, Model, ProtocolName } from '@mesh/catalog/catalog.ts'
 import { formatPricePerMillion, type PicoUsd } from '@mesh/catalog/money.ts'
-import type { Rates } from '@mesh/catalog/price.ts'
+import type { PriceSchedule, Rates } from '@mesh/catalog/price.ts'
 import type { PriceList } from '@mesh/catalog/price-list.ts'
+import type { EndpointHealth } from '@mesh/engine/endpoint-health.ts'
+import { classInTheClear } from '@mesh/engine/privacy-class.ts'
 
 export interface ModelViewContext {
   readonly prices: PriceList
   readonly protocolBuilt: (protocol: ProtocolName) => boolean
+  /** How an endpoint did lately in the live world, where that is known. */
+  readonly healthOf: (endpoint: EndpointId) => EndpointHealth | undefined
 }
 
 /** A model as `GET /v1/models` lists it: OpenAI's fields, then OpenRouter's, then MESH's own. */
@@ -25,6 +29,7 @@ export function modelView(model: Model, context: ModelViewContext): Record<strin
     context_length: model.contextTokens,
     architecture: { input_modalities: model.inputModalities, output_modalities: model.outputModalities },
     capabilities: model.capabilities,
+    quality: model.quality ?? null,
     pricing: shown ? pricingOf(context.prices.sell.get(shown.id)?.rates) : null,
     top_provider: shown
       ? { context_length: shown.contextTokens, max_completion_tokens: shown.outputTokensMax }
@@ -38,6 +43,8 @@ export function modelView(model: Model, context: ModelViewContext): Record<strin
 /** One endpoint of a model as `GET /v1/models/{id}/endpoints` lists it. */
 export function endpointView(endpoint: Endpoint, context: ModelViewContext): Record<string, unknown> {
   const built = context.protocolBuilt(endpoint.protocol)
+  const prices = context.prices.sell.get(endpoint.id)
+  const { confidential } = endpoint
   return {
     id: endpoint.id,
     provider: endpoint.provider,
@@ -48,11 +55,29 @@ export function endpointView(endpoint: Endpoint, context: ModelViewContext): Rec
     max_completion_tokens: endpoint.outputTokensMax,
     supported_parameters: endpoint.supportedParameters,
     emulated_parameters: endpoint.emulatedParameters,
-    pricing: pricingOf(context.prices.sell.get(endpoint.id)?.rates),
+    input_modalities: endpoint.inputModalities,
+    pricing: pricingOf(prices?.rates),
+    pricing_exceptions: prices ? exceptionsOf(prices) : [],
     cancel_stops_billing: endpoint.cancelStopsBilling,
     data_policy: endpoint.dataPolicy,
+    privacy: {
+      in_the_clear: classInTheClear(endpoint, true),
+      ceiling: confidential ? 'confidential' : 'private_gateway',
+      confidential_host: confidential ?? null,
+    },
+    health: healthView(context.healthOf(endpoint.id)),
     available: built,
     ...(built ? {} : { unavailable_reason: notBuilt(endpoint.protocol) }),
+  }
+}
+
+function healthView(health: EndpointHealth | undefined): Record<string, unknown> | null {
+  if (!health) return null
+  return {
+    breaker: health.breaker,
+    success_rate: health.successRate,
+    first_token_ms_p50: health.firstTokenMsP50 ?? null,
+    tokens_per_second_p50: health.tokensPerSecondP50 ?? null,
   }
 }
 
@@ -97,6 +122,26 @@ function pricingOf(rates: Rates | undefined): Record<string, unknown> | null {
       cache_write_1h: formatPricePerMillion(rates.cacheWrite1h),
     },
   }
+}
+
+/** Where and when other prices hold: beyond a size of the input, or at a time of day. */
+function exceptionsOf({ tiers, windows }: PriceSchedule): Record<string, unknown>[] {
+  return [
+    ...tiers.map(({ aboveInputTokens, rates }) => ({
+      above_input_tokens: aboveInputTokens,
+      ...pricingOf(rates),
+    })),
+    ...windows.map(({ fromMinute, untilMinute, rates }) => ({
+      from_utc: timeOfDay(fromMinute),
+      until_utc: timeOfDay(untilMinute),
+      ...pricingOf(rates),
+    })),
+  ]
+}
+
+function timeOfDay(minutes: number): string {
+  const twoDigits = (value: number): string => String(value).padStart(2, '0')
+  return `${twoDigits(Math.floor(minutes / 60))}:${twoDigits(minutes % 60)}`
 }
 
 function perToken(price: PicoUsd): string {

@@ -1,4 +1,4 @@
-import type { Ask, AskShape, InputBound } from '../ask.ts'
+import type { Ask, AskShape, InputBound, ReasoningRequest } from '../ask.ts'
 import { boundInput } from '../input-bound.ts'
 import { CHAT_BOUNDS } from './bounds.ts'
 import {
@@ -31,9 +31,7 @@ export function chatRequest(read: ReadChat, options: ParseOptions): ParsedReques
   const { ask, extensions } = read
   const models = modelsAsked(extensions)
   if (models.length === 0) {
-    return extensions.route === 'auto'
-      ? fault('invalid_request', ['model'], 'must be named: this version of MESH does not choose one')
-      : fault('invalid_request', ['model'], 'is required: name a model')
+    return fault('invalid_request', ['model'], 'is required: name a model, or auto to have one chosen')
   }
   const bound = boundInput(ask)
   const tooManyMedia = mediaFault(bound)
@@ -68,7 +66,12 @@ function toShape(ask: Ask, bound: InputBound): AskShape {
     choices: ask.choices,
     modalities: { image: bound.images > 0, file: bound.files > 0, audio: bound.audioSeconds > 0 },
     parameters: parametersUsed(ask),
+    ...(ask.reasoning ? { reasoning: thinkingAsked(ask.reasoning) } : {}),
   }
+}
+
+function thinkingAsked({ effort, maxTokens }: ReasoningRequest): NonNullable<AskShape['reasoning']> {
+  return { ...(effort === undefined ? {} : { effort }), ...(maxTokens === undefined ? {} : { maxTokens }) }
 }
 
 /** In the catalogue's words. A parameter that asks for the default asks for nothing. */

@@ -70,9 +70,13 @@ export const extensions = z.object({
 
 export type Extensions = z.output<typeof extensions>
 
-/** The first choice first. */
-export function modelsAsked({ model, models }: Extensions): readonly string[] {
+/** What a caller names who says `route: "auto"` and no model. */
+const AUTO = 'auto'
+
+/** The first choice first. Whoever names models is served by none but those, whatever he says in `route`. */
+export function modelsAsked({ model, models, route }: Extensions): readonly string[] {
   const named = [model, ...(models ?? [])].filter((name) => typeof name === 'string')
+  if (named.length === 0 && route === AUTO) return [AUTO]
   return [...new Set(named)]
 }
 
@@ -108,8 +112,7 @@ export function toPrivacy(asked: Extensions['privacy']): PrivacyRequest {
   }
 }
 
-/** What MESH knows and checks, and this version does not act on. Endpoints are always ordered by price. */
-export function withoutEffect({ provider, session_id: sessionId }: Extensions): readonly string[] {
-  const sorts = typeof provider?.sort === 'string' && provider.sort !== 'price'
-  return [...(sorts ? ['provider.sort'] : []), ...(typeof sessionId === 'string' ? ['session_id'] : [])]
+/** What MESH knows and checks, and this version does not act on. */
+export function withoutEffect({ session_id: sessionId }: Extensions): readonly string[] {
+  return typeof sessionId === 'string' ? ['session_id'] : []
 }

@@ -416,29 +416,29 @@ test('a model is named in one of three ways', () => {
   const messages = hello.messages
   assert.deepEqual(accept({ messages, models: ['a', 'b', 'a'] }).route.models, ['a', 'b'])
   assert.deepEqual(accept({ messages, model: 'a', route: 'auto' }).route.models, ['a'])
+  assert.deepEqual(accept({ messages, route: 'auto' }).route.models, ['auto'])
 })
 
-test('no model, no call: this version chooses none', () => {
-  for (const [body, message] of [
-    [{ messages: hello.messages }, 'model is required: name a model.'],
-    [
-      { messages: hello.messages, route: 'auto' },
-      'model must be named: this version of MESH does not choose one.',
-    ],
-  ] as const) {
-    const parsed = parseChatCompletion(body, options)
-    assert.ok(!parsed.ok)
-    assert.deepEqual([parsed.code, parsed.param, parsed.message], ['invalid_request', 'model', message])
-  }
+test('no model, no call, but for who leaves the choice to the router', () => {
+  const parsed = parseChatCompletion({ messages: hello.messages }, options)
+  assert.ok(!parsed.ok)
+  const { code, param, message } = parsed
+  assert.deepEqual(
+    [code, param, message],
+    ['invalid_request', 'model', 'model is required: name a model, or auto to have one chosen.'],
+  )
+})
+
+test('a plan is told how much thinking is asked for, whatever it is called', () => {
+  const reasoning = (change: object) => accept({ ...hello, ...change }).shape.reasoning
+  assert.equal(reasoning({}), undefined)
+  assert.deepEqual(reasoning({ reasoning_effort: 'high' }), { effort: 'high' })
+  assert.deepEqual(reasoning({ reasoning: { max_tokens: 9, exclude: true } }), { maxTokens: 9 })
 })
 
 test('what MESH knows and does not act on is named as dropped', () => {
   const dropped = (change: object) => accept({ ...hello, ...change }).droppedParameters
-  assert.deepEqual(dropped({ provider: { sort: 'throughput' } }), ['provider.sort'])
-  assert.deepEqual(dropped({ provider: { sort: 'latency' }, session_id: 's' }), [
-    'provider.sort',
-    'session_id',
-  ])
+  assert.deepEqual(dropped({ provider: { sort: 'latency' }, session_id: 's' }), ['session_id'])
   assert.deepEqual(dropped({ provider: { sort: 'price' }, session_id: null }), [])
   assert.equal(accept({ ...hello, provider: { require_parameters: true } }).route.requireParameters, true)
   const parsed = parseChatCompletion(

@@ -1,0 +1,86 @@
+import { createHash } from 'node:crypto'
+import type { Catalog, EndpointId, ProtocolName, ProviderId } from '@mesh/catalog/catalog.ts'
+import type { PriceList } from '@mesh/catalog/price-list.ts'
+import { type EndpointHealth, freezeHealth, type HealthByEndpoint } from '@mesh/engine/endpoint-health.ts'
+import { createPlanSnapshot, type PlanSnapshot } from '@mesh/engine/plan-snapshot.ts'
+import { protocolFor } from '@mesh/engine/protocols/registry.ts'
+import { VERSION } from './version.ts'
+
+/** The states that plans are made from, one for each world. Replaced whole, never changed in place. */
+export interface PlanSnapshots {
+  readonly live: PlanSnapshot
+  readonly test: PlanSnapshot
+}
+
+/** For how long plans are made from one and the same health. */
+export const HEALTH_EPOCH_MS = 5_000
+
+export interface SnapshotParts {
+  readonly catalog: Catalog
+  readonly prices: PriceList
+  readonly credentials: ReadonlySet<ProviderId>
+  readonly enabledProviders: ReadonlySet<ProviderId>
+  /** As it was seen of live endpoints. */
+  readonly health: HealthByEndpoint
+}
+
+/** What a snapshot is made of, but for what its catalogue version and its price list name. */
+export interface SnapshotContent {
+  /** The version of MESH that planned. */
+  readonly mesh: string
+  readonly catalog: string
+  readonly prices: string
+  readonly protocols: readonly ProtocolName[]
+  readonly credentials: readonly ProviderId[]
+  readonly enabled: readonly ProviderId[]
+  readonly health: readonly (readonly [EndpointId, EndpointHealth])[]
+}
+
+/**
+ * Makes the snapshots of a router. What an operator sets for providers, and how they do, counts for live calls alone:
+ * simulators are always there. A snapshot that would be the same as before is the one before.
+ */
+export function createPlanSnapshots(parts: SnapshotParts, before?: PlanSnapshots): PlanSnapshots {
+  const everyProvider = new Set(parts.catalog.providers.map(({ id }) => id))
+  return {
+    live: snapshotOf({ ...parts, health: freezeHealth(parts.health) }, before?.live),
+    test: snapshotOf({ ...parts, enabledProviders: everyProvider, health: new Map() }, before?.test),
+  }
+}
+
+function snapshotOf(parts: SnapshotParts, before: PlanSnapshot | undefined): PlanSnapshot {
+  const id = snapshotId(contentOf(parts))
+  if (before?.id === id) return before
+  return createPlanSnapshot({
+    id,
+    catalog: parts.catalog,
+    sellPrices: parts.prices.sell,
+    protocolBuilt: (name) => protocolFor(name) !== undefined,
+    takesParameter: (endpoint, name) => protocolFor(endpoint.protocol)?.takes(endpoint, name) ?? false,
+    credentials: parts.credentials,
+    enabledProviders: parts.enabledProviders,
+    health: parts.health,
+  })
+}
+
+function contentOf(parts: SnapshotParts): SnapshotContent {
+  const { catalog, prices, credentials, enabledProviders, health } = parts
+  const protocols = new Set(
+    catalog.models.flatMap(({ endpoints }) => endpoints.map(({ protocol }) => protocol)),
+  )
+  return {
+    mesh: VERSION,
+    catalog: catalog.version,
+    prices: prices.id,
+    protocols: [...protocols].filter((name) => protocolFor(name)).sort(),
+    credentials: [...credentials].sort(),
+    enabled: [...enabledProviders].sort(),
+    health: [...health],
+  }
+}
+
+/** `2026-11-23.0123456789abcdef/fedcba9876543210`: the catalogue, and a digest of everything else. */
+function snapshotId(content: SnapshotContent): string {
+  const digest = createHash('sha256').update(JSON.stringify(content)).digest('hex').slice(0, 16)
+  return `${content.catalog}/${digest}`
+}
