@@ -152,7 +152,10 @@ test("at one price a model's own maker comes before whoever sells it on, whateve
   assert.ok(model)
   const madeBy = (vendor: string) => ({
     ...input,
-    snapshot: { ...input.snapshot, catalog: { ...input.snapshot.catalog, models: [{ ...model, vendor }] } },
+    snapshot: createPlanSnapshot({
+      ...input.snapshot,
+      catalog: { ...input.snapshot.catalog, models: [{ ...model, vendor }] },
+    }),
   })
   assert.deepEqual(idsOf(madeBy('zeta')), ['mesh/one@zeta', 'mesh/one@acme'])
   assert.deepEqual(idsOf(madeBy('somebody')), ['mesh/one@acme', 'mesh/one@zeta'])
