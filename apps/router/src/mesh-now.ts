@@ -14,7 +14,7 @@ export class MeshNow {
   }
 
   /** Replaces what changed. Calls under way keep what they began with. */
-  change(conditions: Conditions): void {
-    this.#current = { ...this.#current, ...conditions }
+  change(changes: Partial<Conditions>): void {
+    this.#current = { ...this.#current, ...changes }
   }
 }
