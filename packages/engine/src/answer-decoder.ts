@@ -10,14 +10,40 @@ export type Emit = (event: StreamEvent) => void
 
 /** What differs between protocols that answer in server-sent events or in one JSON document. */
 export interface AnswerReader {
-  /** One message of a stream that is not an error. */
-  message(body: JsonObject, emit: Emit): void
+  /** One message of a stream that is not an error. `name` is its event's, `''` where it has none. */
+  message(body: JsonObject, emit: Emit, name: string): void
   /** `[DONE]`. */
   done(emit: Emit): void
   /** The answer in one piece. */
   document(body: JsonObject, emit: Emit): void
   /** The connection of a stream ended cleanly: for protocols whose streams have no terminal event. */
   closed?(emit: Emit): void
+}
+
+/** How the messages of a stream are told apart, and its errors told from them. */
+export interface StreamFraming {
+  /** Whether an answer that begins with this byte, white space aside, is such a stream. */
+  begins(byte: number): boolean
+  parser(bounds: AnswerBounds): StreamParser
+  /** Reads an error that came in place of a message, or of a document; `undefined` where it is none. */
+  failure(name: string, message: Json): Failure | undefined
+}
+
+export interface StreamParser {
+  /** Takes the next bytes, split anywhere, and hands over the messages that they complete. */
+  push(bytes: Uint8Array, take: TakeMessage): 'ok' | 'oversized' | 'malformed'
+  /** The connection ended. */
+  end(take: TakeMessage): void
+}
+
+/** Called with each message's name (`''` where it has none) and text. */
+export type TakeMessage = (name: string, data: string) => void
+
+const SERVER_SENT_EVENTS: StreamFraming = {
+  // The first letter of a field, or the colon of a comment.
+  begins: (byte) => ':deir'.includes(String.fromCharCode(byte)),
+  parser: (bounds) => sseParser(bounds.eventCharactersMax),
+  failure: errorMessage,
 }
 
 /** An answer that broke off or made no sense: the provider may have worked, and may bill for it. */
@@ -51,6 +77,9 @@ export function endAnswer(choices: readonly ChoiceAtEnd[], emit: Emit): void {
 /** White space that may come before an answer (some keep a slow call open with blank lines), and the byte order mark. */
 const WHITE_SPACE: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d, 0xef, 0xbb, 0xbf])
 
+const OPENING_BRACE = 0x7b
+const OPENING_BRACKET = 0x5b
+
 /** A provider that has sent content has worked, whatever it says afterwards. */
 function afterContent(failure: Failure): Failure {
   return failure.outcome === 'not_dispatched' ? failure : { ...failure, outcome: 'uncertain' }
@@ -59,10 +88,14 @@ function afterContent(failure: Failure): Failure {
 /**
  * Turns the bytes of an answer into events. What comes is what counts, not what was asked for: a provider that ignores
  * `stream` either way is understood, so the first byte that is not white space decides how the answer is read: a JSON
- * document, the first field or comment of an event stream, or neither (a proxy's HTML page).
- * After `end` or `failure` nothing more comes out.
+ * document, the protocol's kind of stream (server-sent events, unless it says otherwise), or neither (a proxy's HTML
+ * page). After `end` or `failure` nothing more comes out.
  */
-export function answerDecoder(reader: AnswerReader, bounds: AnswerBounds): Decoder {
+export function answerDecoder(
+  reader: AnswerReader,
+  bounds: AnswerBounds,
+  framing: StreamFraming = SERVER_SENT_EVENTS,
+): Decoder {
   let mode: 'undecided' | 'stream' | 'document' | 'over' = 'undecided'
   let events: StreamEvent[] = []
   let connectionEnded = false
@@ -70,7 +103,7 @@ export function answerDecoder(reader: AnswerReader, bounds: AnswerBounds): Decod
   let contentSeen = false
   let chunks: Uint8Array[] = []
   let chunkBytes = 0
-  const parser = sseParser(bounds.eventCharactersMax)
+  const parser = framing.parser(bounds)
 
   const emit: Emit = (event) => {
     if (mode === 'over') return
@@ -100,10 +133,10 @@ export function answerDecoder(reader: AnswerReader, bounds: AnswerBounds): Decod
   }
 
   function take(name: string, message: Json | undefined, read: AnswerReader['message']): void {
-    const failure = message === undefined ? undefined : errorMessage(name, message)
+    const failure = message === undefined ? undefined : framing.failure(name, message)
     const body = objectOf(message)
     if (failure) emit({ type: 'failure', failure })
-    else if (body) read(body, emit)
+    else if (body) read(body, emit, name)
     else emit(brokenAnswer('malformed'))
   }
 
@@ -123,20 +156,22 @@ export function answerDecoder(reader: AnswerReader, bounds: AnswerBounds): Decod
       chunkBytes += bytes.length
       chunks.push(bytes)
       if (chunkBytes > bounds.documentBytesMax) emit(brokenAnswer('oversized'))
-    } else if (parser.push(bytes, takeMessage) === 'oversized') {
-      emit(brokenAnswer('oversized'))
+      return
     }
+    const parsed = parser.push(bytes, takeMessage)
+    if (parsed !== 'ok') emit(brokenAnswer(parsed))
   }
 
   function takeFirstBytes(bytes: Uint8Array): void {
     const start = bytes.findIndex((byte) => !WHITE_SPACE.has(byte))
     if (start === -1) return
-    const first = String.fromCharCode(bytes[start] ?? 0)
-    if (!'{[:deir'.includes(first)) {
+    const first = bytes[start] ?? 0
+    if (first === OPENING_BRACE || first === OPENING_BRACKET) mode = 'document'
+    else if (framing.begins(first)) mode = 'stream'
+    else {
       emit(brokenAnswer('wrong_content_type'))
       return
     }
-    mode = first === '{' || first === '[' ? 'document' : 'stream'
     takeBytes(bytes.subarray(start))
   }
 

@@ -43,6 +43,10 @@ const apis = {
     base: '/google/v1beta',
     isInference: (path) => /^\/models\/[^/]+:(generateContent|streamGenerateContent)$/.test(path),
   },
+  'amazon-bedrock': {
+    base: '/amazon-bedrock',
+    isInference: (path) => /^\/model\/[^/]+\/converse(-stream)?$/.test(path),
+  },
   xai: chatAt('/xai/v1'),
   deepseek: chatAt('/deepseek'),
   mistral: chatAt('/mistral/v1'),
@@ -55,13 +59,14 @@ const apis = {
 } as const satisfies Partial<Record<ProviderId, ApiPaths>>
 
 export type SimulatedProvider = keyof typeof apis
-export type ChatProvider = Exclude<SimulatedProvider, 'anthropic' | 'google' | 'cohere'>
+export type ChatProvider = Exclude<SimulatedProvider, 'anthropic' | 'google' | 'amazon-bedrock' | 'cohere'>
 
 export const simulatedProviders: readonly SimulatedProvider[] = [
   'anthropic',
   'openai',
   'azure',
   'google',
+  'amazon-bedrock',
   'xai',
   'deepseek',
   'mistral',

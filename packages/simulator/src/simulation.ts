@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { composeAnswer } from './answer.ts'
 import { anthropicMessages } from './anthropic-messages/family.ts'
+import { bedrockConverse } from './bedrock-converse/family.ts'
 import { cohere } from './cohere/family.ts'
 import { type Carrier, deliverJson, deliverStream, silence } from './delivery.ts'
 import {
@@ -38,6 +39,8 @@ function familyOf(provider: SimulatedProvider): Family {
       return cohere
     case 'google':
       return gemini
+    case 'amazon-bedrock':
+      return bedrockConverse
     default:
       return openAiChat(provider)
   }

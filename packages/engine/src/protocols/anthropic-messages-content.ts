@@ -1,5 +1,6 @@
 import type { Ask, InputPart, MediaSource, Message, ReasoningBlock, TextPart, ToolCall } from '../ask.ts'
 import { cacheControl } from './anthropic-messages-cache.ts'
+import { isSystemMessage, type SystemMessage } from './system-message.ts'
 import { toolInput } from './tool-input.ts'
 
 type Block = Readonly<Record<string, unknown>>
@@ -38,12 +39,6 @@ export function anthropicConversation(
   if (turns.length === 0 && system.length > 0) turns.push({ role: 'user', content: system.splice(0) })
   if (instruction !== undefined) system.push({ type: 'text', text: instruction })
   return { system, messages: turns }
-}
-
-type SystemMessage = Extract<Message, { role: 'system' | 'developer' }>
-
-function isSystemMessage(message: Message): message is SystemMessage {
-  return message.role === 'system' || message.role === 'developer'
 }
 
 function turnBlocks(message: Exclude<Message, SystemMessage>, dropped: Set<string>): readonly Block[] {

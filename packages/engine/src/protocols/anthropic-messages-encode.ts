@@ -3,7 +3,8 @@ import type { Ask, Json, JsonObject, Tool } from '../ask.ts'
 import type { EncodedRequest, EncodeOptions } from '../protocol.ts'
 import { cacheControl } from './anthropic-messages-cache.ts'
 import { anthropicConversation } from './anthropic-messages-content.ts'
-import { type ThinkingPlan, thinkingPlan } from './anthropic-messages-thinking.ts'
+import { thinkingPlan } from './anthropic-messages-thinking.ts'
+import { claudeSampling, visibleStops } from './claude-sampling.ts'
 import { jsonInstruction } from './json-instruction.ts'
 
 /** The version of the wire format that this file speaks: https://platform.claude.com/docs/en/api/versioning */
@@ -19,6 +20,7 @@ export function encodeMessages(ask: Ask, endpoint: Endpoint, options: EncodeOpti
   )
   const thinking = thinkingPlan(ask, endpoint, outputTokensCap, dropped)
   const { system, messages } = anthropicConversation(ask, format.instruction, dropped)
+  const sampling = claudeSampling(ask, endpoint, thinking, dropped)
   dropForeign(ask, dropped)
   const outputConfig = { effort: thinking.effort, format: format.field }
   const body = {
@@ -29,7 +31,10 @@ export function encodeMessages(ask: Ask, endpoint: Endpoint, options: EncodeOpti
     ...toolFields(ask, endpoint, dropped),
     thinking: thinking.field,
     output_config: outputConfig.effort || outputConfig.format ? outputConfig : undefined,
-    ...samplingFields(ask, endpoint, thinking, dropped),
+    temperature: sampling.temperature,
+    top_p: sampling.topP,
+    top_k: sampling.topK,
+    stop_sequences: visibleStops(ask, dropped),
     metadata: ask.endUserHmac === undefined ? undefined : { user_id: ask.endUserHmac },
     stream: options.stream,
   }
@@ -62,31 +67,6 @@ function dropForeign(ask: Ask, dropped: Set<string>): void {
   if (ask.choices !== 1) dropped.add('n')
   for (const [name, value] of Object.entries(ask.extras)) {
     if (value !== null) dropped.add(name)
-  }
-}
-
-/**
- * Sampling parameters as Claude takes them: temperature at most 1; not temperature and `top_p` together; next to
- * thinking with a budget no temperature, no `top_k`, and `top_p` from 0.95; the newest models none at all.
- */
-function samplingFields(ask: Ask, endpoint: Endpoint, thinking: ThinkingPlan, dropped: Set<string>) {
-  const samples = endpoint.supportedParameters.includes('temperature')
-  const free = samples && thinking.field?.type !== 'enabled' && thinking.field?.type !== 'adaptive'
-  const temperature = free ? ask.temperature : undefined
-  const topPFits = free ? temperature === undefined : (ask.topP ?? 0) >= 0.95
-  const topP = samples && topPFits ? ask.topP : undefined
-  const topK = free ? ask.topK : undefined
-  if (ask.temperature !== undefined && temperature === undefined) dropped.add('temperature')
-  if (ask.topP !== undefined && topP === undefined) dropped.add('top_p')
-  if (ask.topK !== undefined && topK === undefined) dropped.add('top_k')
-  // A stop sequence of white space only is refused.
-  const stop = ask.stop.filter((sequence) => sequence.trim() !== '')
-  if (stop.length < ask.stop.length) dropped.add('stop')
-  return {
-    temperature: temperature === undefined ? undefined : Math.min(temperature, 1),
-    top_p: topP,
-    top_k: topK,
-    stop_sequences: stop.length === 0 ? undefined : stop,
   }
 }
 

@@ -4,6 +4,7 @@ import { loadCatalog } from '@mesh/catalog/load.ts'
 import { testAsk } from '../../test/endpoints.ts'
 import type { Ask } from '../ask.ts'
 import { anthropicMessages } from './anthropic-messages.ts'
+import { bedrockConverse } from './bedrock-converse.ts'
 import { gemini } from './gemini.ts'
 import { openaiChat } from './openai-chat.ts'
 import { protocolFor } from './registry.ts'
@@ -11,6 +12,7 @@ import { protocolFor } from './registry.ts'
 test('the protocols that are built are found by their catalogue names, the others are not there', () => {
   assert.equal(protocolFor('openai_chat'), openaiChat)
   assert.equal(protocolFor('anthropic_messages'), anthropicMessages)
+  assert.equal(protocolFor('bedrock_converse'), bedrockConverse)
   assert.equal(protocolFor('azure_openai'), openaiChat)
   assert.equal(protocolFor('gemini'), gemini)
   assert.equal(protocolFor('gemini_embed'), undefined)

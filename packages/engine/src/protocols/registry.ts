@@ -1,6 +1,7 @@
 import type { ProtocolName } from '@mesh/catalog/catalog.ts'
 import type { Protocol } from '../protocol.ts'
 import { anthropicMessages } from './anthropic-messages.ts'
+import { bedrockConverse } from './bedrock-converse.ts'
 import { cohereV2 } from './cohere.ts'
 import { gemini } from './gemini.ts'
 import { openaiChat } from './openai-chat.ts'
@@ -14,6 +15,7 @@ const PROTOCOLS: { readonly [Name in ProtocolName]?: Protocol } = {
   azure_openai: openaiChat,
   cohere_v2: cohereV2,
   gemini,
+  bedrock_converse: bedrockConverse,
 }
 
 /** The protocol of that name, or `undefined` where this build does not speak it. */
