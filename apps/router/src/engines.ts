@@ -1,4 +1,4 @@
-import type { Catalog, ProtocolName, ProviderId } from '@mesh/catalog/catalog.ts'
+import type { Catalog, Endpoint, ProtocolName, ProviderId } from '@mesh/catalog/catalog.ts'
 import { systemClock } from '@mesh/engine/clock.ts'
 import type { Protocol } from '@mesh/engine/protocol.ts'
 import { protocolFor } from '@mesh/engine/protocols/registry.ts'
@@ -6,13 +6,19 @@ import type { Engine } from '@mesh/engine/run.ts'
 import type { Transport, UpstreamTarget } from '@mesh/engine/transport.ts'
 import { isSimulated } from '@mesh/simulator/providers.ts'
 import type { Simulator } from '@mesh/simulator/server.ts'
+import { modelInRegion } from './aws-settings.ts'
+import { awsSigner } from './aws-signature.ts'
 import type { Policy } from './policy.ts'
 import type { ProviderMemory } from './providers/provider-memory.ts'
+import type { Sensitive } from './sensitive.ts'
 import type { Settings } from './settings.ts'
+
+/** The one provider whose requests may be signed rather than carry their credential. */
+const BEDROCK: ProviderId = 'amazon-bedrock'
 
 /** Providers by id that this router has a credential for, or that an operator put on a host of his own. */
 export function providersWithCredentials(settings: Settings): ReadonlySet<ProviderId> {
-  return new Set([...settings.credentials.keys()])
+  return new Set([...settings.credentials.keys(), ...(settings.aws.keys ? [BEDROCK] : [])])
 }
 
 /** Real providers, by the operator's credentials and base URLs. */
@@ -22,20 +28,40 @@ export function liveEngine(
   transport: Transport,
   providers: Pick<ProviderMemory, 'configOf'>,
 ): Engine {
-  const targets = new Map<ProviderId, (protocol: ProtocolName) => UpstreamTarget>()
-  for (const { id, baseUrl } of catalog.providers) {
+  const targets = new Map<ProviderId, TargetOf>()
+  for (const { id, baseUrl: vendorsOwn } of catalog.providers) {
     const credential = settings.credentials.get(id)
-    if (!credential) continue
-    targets.set(id, (protocol) => ({
-      baseUrl: settings.baseUrls.get(id) ?? baseUrl,
-      headers: credentialHeaders(protocol, credential.reveal()),
-    }))
+    const baseUrl = settings.baseUrls.get(id) ?? vendorsOwn
+    const target = id === BEDROCK ? bedrockTarget(settings, baseUrl) : plainTarget(credential, baseUrl)
+    if (target) targets.set(id, target)
   }
   return {
     ...sameInBothWorlds(settings.policy, transport),
-    targetFor: ({ provider, protocol }) => targets.get(provider)?.(protocol),
+    targetFor: (endpoint) => targets.get(endpoint.provider)?.(endpoint),
     firstByteTimeoutMsAt: ({ provider }) => providers.configOf(provider).timeoutMs ?? undefined,
   }
+}
+
+type TargetOf = (endpoint: Endpoint) => UpstreamTarget
+
+function plainTarget(credential: Sensitive<string> | undefined, baseUrl: string): TargetOf | undefined {
+  return (
+    credential && (({ protocol }) => ({ baseUrl, headers: credentialHeaders(protocol, credential.reveal()) }))
+  )
+}
+
+/** Bedrock in the operator's region, with a bearer token or with signed requests; `undefined` with neither. */
+function bedrockTarget({ credentials, aws }: Settings, baseUrl: string): TargetOf | undefined {
+  const { region, keys } = aws
+  const token = credentials.get(BEDROCK)
+  const sign = keys && region !== undefined ? awsSigner(keys, region, Date.now) : undefined
+  if (!token && !sign) return undefined
+  return ({ protocol, upstreamModel }) => ({
+    baseUrl,
+    headers: token ? credentialHeaders(protocol, token.reveal()) : {},
+    ...(token || !sign ? {} : { sign }),
+    ...(region === undefined ? {} : { upstreamModel: modelInRegion(upstreamModel, region) }),
+  })
 }
 
 /** The simulators of the same providers. Any credential will do there, so none of the real ones is sent. */

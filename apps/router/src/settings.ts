@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Catalog, ProviderId } from '@mesh/catalog/catalog.ts'
 import { editDistance } from '@mesh/catalog/edit-distance.ts'
+import { AWS_VARIABLES, type AwsAccess, readAws, readAwsRegion } from './aws-settings.ts'
 import { LOG_LEVELS, type LogLevel } from './log.ts'
 import { type Policy, readPolicy } from './policy.ts'
 import { Sensitive } from './sensitive.ts'
@@ -32,6 +33,7 @@ export interface Settings {
   readonly policyFile?: string
   /** Credentials by provider; a provider without one serves test keys only. */
   readonly credentials: ReadonlyMap<ProviderId, Sensitive<string>>
+  readonly aws: AwsAccess
   readonly baseUrls: ReadonlyMap<ProviderId, string>
   /** The way out to live providers, where it is not direct. */
   readonly proxy?: { readonly httpsProxy: string; readonly noProxy: string }
@@ -96,6 +98,7 @@ export const VARIABLES = [
     meaning:
       'Your Azure resource, the NAME in https://NAME.openai.azure.com. AZURE_API_KEY needs it, or MESH_AZURE_BASE_URL.',
   },
+  ...AWS_VARIABLES,
   { name: 'HTTPS_PROXY', meaning: 'A proxy through which live providers are reached.' },
   { name: 'NO_PROXY', meaning: 'Hosts that are reached without the proxy.' },
   {
@@ -106,6 +109,7 @@ export const VARIABLES = [
 ] as const satisfies readonly Variable[]
 
 type Environment = Readonly<Record<string, string | undefined>>
+type Read = (name: string) => string | undefined
 
 /**
  * Reads the environment and the policy file.
@@ -136,6 +140,7 @@ export function readSettings(environment: Environment, projectFolder: string, ca
   const publicUrl = readOrigin(read('MESH_PUBLIC_URL'), 'MESH_PUBLIC_URL')
   warnings.push(...unknownVariables(environment, catalog))
   const baseUrls = readBaseUrls(read, catalog)
+  const credentials = readCredentials(read, catalog, baseUrls, warnings)
   return {
     port,
     host: read('HOST') ?? '127.0.0.1',
@@ -154,7 +159,8 @@ export function readSettings(environment: Environment, projectFolder: string, ca
     ...readLogLevel(read('MESH_LOG_LEVEL')),
     policy: readPolicy(policyFile),
     ...(policyFile === undefined ? {} : { policyFile }),
-    credentials: readCredentials(read, catalog, baseUrls, warnings),
+    credentials,
+    aws: readAws(read, credentials.has('amazon-bedrock'), warnings),
     baseUrls,
     warnings,
   }
@@ -212,7 +218,7 @@ function readOrigin(text: string | undefined, name: string): string | undefined 
 }
 
 function readCredentials(
-  read: (name: string) => string | undefined,
+  read: Read,
   catalog: Catalog,
   baseUrls: ReadonlyMap<ProviderId, string>,
   warnings: string[],
@@ -222,7 +228,7 @@ function readCredentials(
     const value = read(credentialVariable)
     const part = hostPartOf(baseUrl)
     if (value === undefined) {
-      if (part && read(part.variable) !== undefined) {
+      if (part?.isForThisAlone && read(part.variable) !== undefined) {
         warnings.push(
           `${part.variable} is set without ${credentialVariable}: ${name} serves test keys only until both are.`,
         )
@@ -247,7 +253,7 @@ function readCredentials(
   return credentials
 }
 
-function readBaseUrls(read: (name: string) => string | undefined, catalog: Catalog): Map<ProviderId, string> {
+function readBaseUrls(read: Read, catalog: Catalog): Map<ProviderId, string> {
   const baseUrls = new Map<ProviderId, string>()
   for (const { id, baseUrl } of catalog.providers) {
     const name = baseUrlVariable(id)
@@ -259,7 +265,21 @@ function readBaseUrls(read: (name: string) => string | undefined, catalog: Catal
 
 /** What stands in braces in some providers' base URLs, because every customer has a host of his own there. */
 const HOST_PARTS = [
-  { inBraces: '{resource}', variable: 'AZURE_RESOURCE_NAME', example: 'contoso-east' },
+  {
+    inBraces: '{resource}',
+    variable: 'AZURE_RESOURCE_NAME',
+    example: 'contoso-east',
+    read: (read: Read) => read('AZURE_RESOURCE_NAME'),
+    isForThisAlone: true,
+  },
+  {
+    inBraces: '{region}',
+    variable: 'AWS_REGION',
+    example: 'us-east-1',
+    read: readAwsRegion,
+    // Many machines set it for other tools.
+    isForThisAlone: false,
+  },
 ] as const
 
 function hostPartOf(baseUrl: string): (typeof HOST_PARTS)[number] | undefined {
@@ -267,9 +287,9 @@ function hostPartOf(baseUrl: string): (typeof HOST_PARTS)[number] | undefined {
 }
 
 /** A base URL with the operator's own part in it, or `undefined` where it has none or the operator named none. */
-function completeBaseUrl(read: (name: string) => string | undefined, baseUrl: string): string | undefined {
+function completeBaseUrl(read: Read, baseUrl: string): string | undefined {
   const part = hostPartOf(baseUrl)
-  const value = part && read(part.variable)
+  const value = part?.read(read)
   if (!part || value === undefined) return undefined
   if (!/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i.test(value)) {
     throw new StartupError(`${part.variable} must be a name alone, as in ${part.example}, and no URL.`)

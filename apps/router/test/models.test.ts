@@ -21,7 +21,7 @@ interface Listed {
 }
 
 const SONNET = 'mesh/claude-sonnet-4.5'
-const BUILT_PROTOCOLS = ['anthropic_messages', 'azure_openai', 'cohere_v2', 'gemini', 'openai_chat']
+const BUILT_PROTOCOLS = ['anthropic_messages', 'azure_openai', 'bedrock_converse', 'cohere_v2', 'gemini', 'openai_chat']
 
 const catalog = loadCatalog()
 let router: TestRouter
@@ -115,8 +115,7 @@ test('a model lists its endpoints with their providers, prices and whether they 
     })
     assert.equal(anthropic.health, null)
     assert.equal(bedrock.provider, 'amazon-bedrock')
-    assert.equal(bedrock.available, false)
-    assert.match(bedrock.unavailable_reason, /bedrock_converse/)
+    assert.equal(bedrock.available, true)
   }
 })
 

@@ -155,10 +155,15 @@ function dispatch(call: Call, candidate: Candidate, target: UpstreamTarget): Dis
   const outputTokensAllowed = choices * (cap ?? endpoint.outputTokensMax)
   allowance.setCeiling(outputTokensAllowed)
   const isStreamed = ask.stream || !allowance.holdsEverything
-  const { droppedParameters, ...encoded } = protocol.encode(ask, endpoint, {
-    stream: isStreamed,
-    ...(cap === undefined ? {} : { outputTokensCap: cap }),
-  })
+  const { upstreamModel = endpoint.upstreamModel } = target
+  const { droppedParameters, ...encoded } = protocol.encode(
+    ask,
+    { ...endpoint, upstreamModel },
+    {
+      stream: isStreamed,
+      ...(cap === undefined ? {} : { outputTokensCap: cap }),
+    },
+  )
   const meter = new Meter({
     candidate,
     input: estimateInput(ask, shape.inputTokensBound, candidate.inputTokensMax),

@@ -7,6 +7,20 @@ export interface UpstreamTarget {
   /** With the path under which the protocol's own paths begin: `https://api.openai.com/v1`. */
   readonly baseUrl: string
   readonly headers: Readonly<Record<string, string>>
+  /** Where the credential is a signature over the request: returns the headers that carry it. Called once a request. */
+  readonly sign?: (request: RequestToSign) => Readonly<Record<string, string>>
+  /** The model's id there, where it is another than the catalogue's. */
+  readonly upstreamModel?: string
+}
+
+/** What a signature can cover: the request as it goes out. */
+export interface RequestToSign {
+  /** As the `host` header has it. */
+  readonly host: string
+  /** With the path of the base URL. */
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string
 }
 
 export interface UpstreamRequest {
@@ -80,7 +94,8 @@ export function createTransport(options: TransportOptions = {}): Transport {
   const runningByOrigin = new Map<string, number>()
 
   function send(request: UpstreamRequest, receiver: Receiver): Exchange {
-    const { origin, pathname } = new URL(request.target.baseUrl)
+    const { target, body } = request
+    const { origin, host, pathname } = new URL(target.baseUrl)
     const running = runningByOrigin.get(origin) ?? 0
     if (running >= exchangesMax) {
       receiver.onFailure({ outcome: 'not_dispatched', reason: 'overloaded' })
@@ -90,13 +105,15 @@ export function createTransport(options: TransportOptions = {}): Transport {
     const exchange = new UndiciExchange(receiver, responseBytesMax, () => {
       runningByOrigin.set(origin, (runningByOrigin.get(origin) ?? 1) - 1)
     })
+    const path = `${pathname.replace(/\/+$/, '')}${request.path}`
+    const headers = { ...request.headers, ...target.headers, 'accept-encoding': 'identity' }
     dispatcher.dispatch(
       {
         origin,
-        path: `${pathname.replace(/\/+$/, '')}${request.path}`,
+        path,
         method: 'POST',
-        headers: { ...request.headers, ...request.target.headers, 'accept-encoding': 'identity' },
-        body: request.body,
+        headers: target.sign ? { ...headers, ...target.sign({ host, path, headers, body }) } : headers,
+        body,
         headersTimeout: 0,
         bodyTimeout: 0,
       },
