@@ -13,9 +13,17 @@ export const CALL_MUTATIONS: readonly Mutation[] = [
   {
     breaks: 'All of a stated max_tokens is held',
     file: 'apps/router/src/call/hold-size.ts',
-    from: `    maxOutputTokens !== undefined || candidates.some(({ endpoint }) => !endpoint.cancelStopsBilling)`,
-    to: `    candidates.some(({ endpoint }) => !endpoint.cancelStopsBilling)`,
+    from: 'const wanted = maxOutputTokens === undefined ? Math.min(',
+    to: 'const wanted = maxOutputTokens !== Number.NaN ? Math.min(',
     test: 'apps/router/test/holds-and-cuts.test.ts',
+  },
+  {
+    breaks: 'All that a provider can write is held, and told it, where a cancel does not stop its bill',
+    file: 'packages/engine/src/run.ts',
+    from: 'return allowance.reach(choices * endpoint.outputTokensMax)',
+    to: 'return undefined',
+    test: 'apps/router/test/holds-and-cuts.test.ts',
+    named: 'bills on',
   },
   {
     breaks: 'Nobody pays more than was held',

@@ -200,13 +200,15 @@ test('the second answers where the key may not use the first', async () => {
   assert.equal(event.modelServed, OPUS)
 })
 
-test('the third answers where the provider of the other two cannot', async () => {
-  const metadata = { mesh_simulate: 'anthropic=overloaded' }
+test('the third answers where the providers of the other two cannot', async () => {
+  const metadata = { mesh_simulate: 'anthropic=overloaded,amazon-bedrock=overloaded' }
   const answer = await stream(ask(SONNET, { ...SEED, metadata }))
   assert.equal(JSON.parse(answer.text).model, 'meta-llama/Llama-4-Maverick-17B-128E-Instruct-FP8')
   assert.deepEqual(wordsOf(answer.end.routing.chain), [
     `${SONNET}@anthropic refused_unbilled/overloaded`,
+    `${SONNET}@amazon-bedrock refused_unbilled/overloaded`,
     `${OPUS}@anthropic refused_unbilled/overloaded`,
+    `${OPUS}@amazon-bedrock refused_unbilled/overloaded`,
     `${LLAMA}@deepinfra served`,
   ])
   await assertServed(answer, LLAMA, 'deepinfra')

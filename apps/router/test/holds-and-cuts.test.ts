@@ -57,7 +57,7 @@ const FAULTS = [
 /** What can be asked for, and what a provider can do to it. Weighted towards calls that are charged. */
 const callsOfOneAccount = fc.array(
   fc.record({
-    model: fc.constantFrom('mesh/gpt-4o-mini', SONNET, 'gpt-5-mini', 'mesh/gpt-oss-120b'),
+    model: fc.constantFrom('mesh/gpt-4o-mini', SONNET, 'gpt-5-mini', 'mesh/gpt-oss-120b', 'mesh/nova-2-lite'),
     stream: fc.boolean(),
     max_tokens: fc.option(fc.integer({ min: 1, max: 800 }), { nil: undefined }),
     n: fc.constantFrom(undefined, undefined, undefined, 2),
@@ -164,6 +164,45 @@ test('a max_tokens that the balance cannot carry is lowered, and said so', async
     assert.equal(event.routing.output_cap, routing.output_cap)
     assert.equal(event.billingReason, 'truncated_by_length')
     assert.equal(mesh.simulator.stats().records.at(-1)?.outputTokens, routing.output_cap)
+  }
+})
+
+/** Sonnet at Anthropic, which stops billing when it is left, with Bedrock behind it, which bills on. */
+const withBedrockBehind = (steering: string, extra: Record<string, unknown> = {}) =>
+  chat(steering, { model: SONNET, provider: { order: ['anthropic', 'amazon-bedrock'] }, ...extra })
+
+test('only a candidate that bills on has all that it can write held, and only when its turn comes', async () => {
+  const account = await mesh.account({ creditUsd: '5.00' })
+  const heldFor = async (steering: string, stream: boolean): Promise<bigint> => {
+    const answer = await send(mesh, account.key, withBedrockBehind(steering, { stream }))
+    assert.equal(answer.status, 200, answer.text)
+    assert.equal(endOf(answer).routing.output_cap, undefined)
+    return nano((await assertRecordsAgree(mesh, account, requestIdOf(answer))).cost.heldUsd)
+  }
+  for (const stream of [true, false]) {
+    const sliceNano = await heldFor('tokens=50', stream)
+    const wholeNano = await heldFor('anthropic=overloaded,tokens=50', stream)
+    // 64,000 tokens against 4,096, beside the input.
+    assert.ok(sliceNano < 100_000_000n, `${sliceNano} was held`)
+    assert.ok(wholeNano > 64_000n * 15_000n && wholeNano < 64_000n * 15_750n * 2n, `${wholeNano} was held`)
+  }
+})
+
+test('a fallback that bills on is told no more output than the balance carries, and said so', async () => {
+  for (const stream of [true, false]) {
+    const account = await mesh.account({ creditUsd: '0.20' })
+    const body = withBedrockBehind('anthropic=overloaded,tokens=20000', { stream })
+    const answer = await send(mesh, account.key, body)
+    assert.equal(answer.status, 200, answer.text)
+    const { routing, choices, usage } = endOf(answer)
+    assert.equal(routing.selected.provider, 'amazon-bedrock')
+    assert.equal(choices[0].finish_reason, 'length')
+    assert.equal(routing.output_cap_by, 'balance')
+    assert.ok(routing.output_cap > 4_096 && routing.output_cap < 20_000, routing.output_cap)
+    assert.equal(usage.completion_tokens, routing.output_cap)
+    const event = await assertRecordsAgree(mesh, account, requestIdOf(answer))
+    assert.equal(event.billingReason, 'truncated_by_length')
+    await assertBookIs(mesh, account, 200_000_000n - nano(event.cost.totalUsd))
   }
 })
 

@@ -52,11 +52,15 @@ const ANTHROPIC = { provider: 'anthropic', model: 'mesh/claude-sonnet-4.5', tell
 /** It bills on after a cancel, and tells its usage at the very end only. */
 const GROQ = { provider: 'groq', model: 'mesh/llama-3.3-70b' }
 
+/** As Groq, in a stream of its own kind. */
+const BEDROCK = { provider: 'amazon-bedrock', model: 'mesh/nova-2-lite' }
+
 const GROQ_STREAM: Kind = { ...GROQ, stream: true, what: 'read to its end' }
 const STREAMS: readonly Kind[] = [
   { ...OPENAI, stream: true, what: 'stopped' },
   { ...ANTHROPIC, stream: true, what: 'stopped' },
   GROQ_STREAM,
+  { ...BEDROCK, stream: true, what: 'read to its end' },
 ]
 /** Answers that nobody streams, though their provider is asked to: only a stream can be stopped when credit ends. */
 const GATHERED: readonly Kind[] = [
@@ -67,6 +71,7 @@ const IN_ONE_PIECE: readonly Kind[] = [
   { ...OPENAI, stream: false, max_tokens: 100, what: 'read to its end' },
   { ...ANTHROPIC, stream: false, max_tokens: 100, what: 'read to its end' },
   { ...GROQ, stream: false, what: 'read to its end' },
+  { ...BEDROCK, stream: false, what: 'read to its end' },
 ]
 
 interface Left {

@@ -44,6 +44,25 @@ export class OutputAllowance {
     return outputTokens <= this.#heldTokens ? true : this.#coversAtLast(outputTokens)
   }
 
+  /**
+   * Holds as much of this output as balance and limits carry, before it is asked for: for a provider that must be told a
+   * cap. What is refused here is no refusal of a slice later. `undefined` where there is nothing to wait for.
+   */
+  reach(outputTokens: number): Promise<void> | undefined {
+    const wanted = Math.min(this.#budget.outputTokensCap, outputTokens)
+    return wanted > this.#heldTokens ? this.#reach(wanted) : undefined
+  }
+
+  async #reach(wanted: number): Promise<void> {
+    await this.#asking
+    const refused = this.#refused
+    this.#asking = this.#extend(wanted).finally(() => {
+      this.#asking = undefined
+    })
+    await this.#asking
+    this.#refused = refused
+  }
+
   /** Resolves when no extension is under way: the call must not be settled while one is. */
   async settled(): Promise<void> {
     await this.#asking

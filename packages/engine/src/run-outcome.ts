@@ -51,6 +51,8 @@ export interface RunOutcome {
   readonly finishReason?: FinishReason
   /** Whether any content byte left for the caller. */
   readonly contentSent: boolean
+  /** The output that the last provider was allowed, in tokens, where it is less than was asked for: no more was held. */
+  readonly outputTokensLowered?: number
   readonly droppedParameters: readonly string[]
   /** From the call's start. */
   readonly firstTokenMs?: number

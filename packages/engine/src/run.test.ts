@@ -211,6 +211,82 @@ for (const [name, setup, cap] of CAPS) {
   })
 }
 
+const fallbackThatBillsOn = () => [
+  exampleCandidate('acme'),
+  exampleCandidate('bedrock', { cancelStopsBilling: false }),
+]
+
+test('all that a candidate can write is held when its turn comes, where it bills on, and it is told so', async () => {
+  const call = begin({ candidates: fallbackThatBillsOn(), held: 1_000, cap: 10_000 })
+  assert.equal(call.transport.last.options.outputTokensCap, undefined)
+  assert.deepEqual(call.extensions, [])
+  call.transport.last.fail(RATE_LIMITED)
+  await settled()
+  assert.deepEqual(call.extensions, [10_000])
+  assert.equal(call.transport.last.options.outputTokensCap, 10_000)
+  call.transport.last.accept().say(say('yes'), STOP, used(3, 1), END).end()
+  const outcome = await call.outcome
+  assert.equal(outcome.status, 'completed')
+  assert.equal(outcome.outputTokensLowered, undefined)
+})
+
+test('what of it cannot be held is not asked for, and the outcome says so', async () => {
+  for (const granted of [1_000, 4_000]) {
+    const call = begin({
+      candidates: fallbackThatBillsOn(),
+      held: 1_000,
+      cap: 10_000,
+      grant: () => Promise.resolve(granted),
+    })
+    call.transport.last.fail(RATE_LIMITED)
+    await settled()
+    assert.equal(call.transport.last.options.outputTokensCap, granted)
+    call.transport.last.accept().say(say('yes'), STOP, used(3, 1), END).end()
+    const outcome = await call.outcome
+    assert.equal(outcome.outputTokensLowered, granted)
+    assert.deepEqual(call.extensions, [10_000])
+  }
+})
+
+test('a refusal of the whole is no refusal of a slice for who comes after', async () => {
+  const [first, billsOn] = fallbackThatBillsOn()
+  assert.ok(first && billsOn)
+  const call = begin({
+    candidates: [billsOn, first],
+    held: 1_000,
+    cap: 10_000,
+    grant: (wanted) => Promise.resolve(wanted > 2_000 ? 1_000 : wanted),
+  })
+  await settled()
+  assert.equal(call.transport.last.options.outputTokensCap, 1_000)
+  call.transport.last.fail(RATE_LIMITED)
+  await settled()
+  assert.equal(call.transport.last.options.outputTokensCap, undefined)
+  call.transport.last.accept().say(say('x'.repeat(600)))
+  await settled()
+  assert.deepEqual(call.extensions, [10_000, 2_000])
+  call.transport.last.say(STOP, used(3, 150), END).end()
+  assert.equal((await call.outcome).status, 'completed')
+})
+
+test('a reader who leaves while it is held for costs nobody anything', async () => {
+  const granting = Promise.withResolvers<number>()
+  const call = begin({
+    candidates: fallbackThatBillsOn(),
+    held: 1_000,
+    cap: 10_000,
+    grant: () => granting.promise,
+  })
+  call.transport.last.fail(RATE_LIMITED)
+  await settled()
+  call.reader.abort()
+  granting.resolve(10_000)
+  const outcome = await call.outcome
+  assert.equal(outcome.status, 'client_gone')
+  assert.equal(call.transport.exchanges.length, 1)
+  assert.equal(outcome.usage.source, 'none')
+})
+
 for (const failure of [RATE_LIMITED, REFUSED, CUT]) {
   test(`the next candidate is tried after ${failure.reason}`, async () => {
     const call = begin({ candidates: fallbacks() })

@@ -51,7 +51,7 @@ export interface RunInput {
   readonly gate?: Gate
   readonly ask: Ask
   readonly shape: AskShape
-  /** For all choices together. Where a candidate bills on after a cancel, the whole cap is held. */
+  /** For all choices together. It is widened to all that a candidate can write where that one bills on after a cancel. */
   readonly budget: Budget
   readonly sink: Sink
   /** Called at most once, when it is certain who answers. */
@@ -122,6 +122,12 @@ async function tryCandidate(call: Call, candidate: Candidate): Promise<Trial> {
 
 async function tryDispatched(call: Call, candidate: Candidate, target: UpstreamTarget): Promise<Trial> {
   const { engine, outlet, allowance } = call
+  const holding = holdWhole(call, candidate)
+  if (holding !== undefined) {
+    await holding
+    if (outlet.isLeft)
+      return trialWithoutDispatch(candidate, { outcome: 'not_dispatched', reason: 'cancelled' })
+  }
   const dispatched = dispatch(call, candidate, target)
   const stopLeaving = whenReaderLeaves(call, dispatched)
   const stopTicking = wakeWhileUnseen(call, dispatched)
@@ -192,15 +198,26 @@ function dispatch(call: Call, candidate: Candidate, target: UpstreamTarget): Dis
     isStreamed,
     choices,
     outputTokensAllowed,
+    ...(cap !== undefined && cap < outputAsked(ask, endpoint) ? { outputTokensLowered: cap * choices } : {}),
     droppedParameters,
     startedAtMs,
   }
 }
 
 /**
- * The output cap to send, for each choice: the caller's own, as lowered by what he can pay; the cap that is held,
- * where a cancel does not stop the bill or where nothing more could be held. None otherwise: the hold is widened as
- * the answer grows.
+ * Holds all that a candidate can write, as far as it can be held, where a cancel does not stop its bill: a first slice is
+ * not enough there, for what it writes beyond could not be stopped.
+ */
+function holdWhole({ engine, ask, allowance }: Call, { endpoint }: Candidate): Promise<void> | undefined {
+  if (ask.maxOutputTokens !== undefined || endpoint.cancelStopsBilling) return undefined
+  const choices = engine.protocolFor(endpoint.protocol).choices(ask, endpoint)
+  return allowance.reach(choices * endpoint.outputTokensMax)
+}
+
+/**
+ * The output cap to send, for each choice: the caller's own, as lowered by what he can pay; what is held, where a
+ * cancel does not stop the bill or where nothing more could be held. None otherwise: the hold is widened as the answer
+ * grows.
  */
 function outputCapFor(
   { ask, budget, allowance }: Call,
@@ -209,8 +226,13 @@ function outputCapFor(
 ): number | undefined {
   const mayGrow = allowance.heldTokens < budget.outputTokensCap
   if (ask.maxOutputTokens === undefined && endpoint.cancelStopsBilling && mayGrow) return undefined
-  const share = Math.max(1, Math.floor(budget.outputTokensCap / choices))
-  return Math.min(ask.maxOutputTokens ?? share, share, endpoint.outputTokensMax)
+  const share = Math.max(1, Math.floor(allowance.heldTokens / choices))
+  return Math.min(share, outputAsked(ask, endpoint))
+}
+
+/** The output that a call asks an endpoint for, in tokens a choice. */
+function outputAsked(ask: Ask, { outputTokensMax }: Endpoint): number {
+  return Math.min(ask.maxOutputTokens ?? outputTokensMax, outputTokensMax)
 }
 
 /** Passes on what the upstream says: counts it, makes sure that it is held, and only then lets it out. */

@@ -19,6 +19,8 @@ export interface Dispatched {
   readonly choices: number
   /** The most output that it was allowed, or can produce, for all choices together. */
   readonly outputTokensAllowed: number
+  /** The same where it is less than what was asked for, because no more could be held. */
+  readonly outputTokensLowered?: number
   readonly droppedParameters: readonly string[]
   readonly startedAtMs: number
 }
@@ -34,6 +36,7 @@ export interface Trial {
   readonly isServed: boolean
   readonly usage: MeteredUsage
   readonly contentSent: boolean
+  readonly outputTokensLowered?: number
   readonly droppedParameters: readonly string[]
   readonly finishReason?: FinishReason
   readonly firstContentAtMs?: number
@@ -52,7 +55,7 @@ export interface TrialContext {
 
 /** Judges an attempt that was dispatched. */
 export function trialOf(dispatched: Dispatched, end: RelayEnd, context: TrialContext): Trial {
-  const { candidate, answer, droppedParameters, startedAtMs } = dispatched
+  const { candidate, answer, outputTokensLowered, droppedParameters, startedAtMs } = dispatched
   const failure = failureOf(dispatched, end, context)
   const status = statusOf(end, failure, context)
   const isServed = !failure || (status === 'failed' && answer.contentSent)
@@ -64,6 +67,7 @@ export function trialOf(dispatched: Dispatched, end: RelayEnd, context: TrialCon
     isServed,
     usage: isServed ? usageOf(dispatched, end, context) : NO_USAGE,
     contentSent: answer.contentSent,
+    ...(outputTokensLowered === undefined ? {} : { outputTokensLowered }),
     droppedParameters,
     ...(finishReason && isServed ? { finishReason } : {}),
     ...(answer.firstContentAtMs !== undefined && isServed
@@ -133,6 +137,7 @@ export function outcomeOf(
     usage,
     ...(finishReason ? { finishReason } : {}),
     contentSent,
+    ...(last.outputTokensLowered === undefined ? {} : { outputTokensLowered: last.outputTokensLowered }),
     droppedParameters,
     ...(firstContentAtMs === undefined ? {} : { firstTokenMs: firstContentAtMs - startedAtMs }),
     durationMs,

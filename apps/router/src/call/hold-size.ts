@@ -31,17 +31,18 @@ export interface HoldSizeInput {
 }
 
 /**
- * The dearest reachable candidate's price for input and output. All of a stated `max_tokens` is held, and all that the
- * model can write where the provider bills on after a cancel; else a first slice, to be widened as the answer grows.
+ * The dearest reachable candidate's price for input and output. All of a stated `max_tokens` is held. Without one it is
+ * all that the first candidate can write where its provider bills on after a cancel, for it must be told a cap; else a
+ * first slice, to be widened as the answer grows. A later candidate that bills on has its own output held when its turn
+ * comes (`engine/run.ts`): most calls never get to it.
  */
 export function sizeHold({ candidates, maxOutputTokens, choices, policy }: HoldSizeInput): HoldSize {
   const sell = dearest(candidates, (candidate) => candidate.sellPrices)
   const list = dearest(candidates, ({ endpoint }) => endpoint.prices)
   const modelMax = Math.max(...candidates.map(({ endpoint }) => endpoint.outputTokensMax))
   const cap = Math.min(maxOutputTokens ?? modelMax, modelMax) * choices
-  const isHeldWhole =
-    maxOutputTokens !== undefined || candidates.some(({ endpoint }) => !endpoint.cancelStopsBilling)
-  const wanted = isHeldWhole ? cap : Math.min(cap, policy.outputSliceTokens * choices)
+  const wanted =
+    maxOutputTokens === undefined ? Math.min(cap, firstOutput(candidates, policy) * choices) : cap
   return {
     inputNano: sell.inputNano,
     inputTokens: Math.max(...candidates.map(({ inputTokensMax }) => inputTokensMax)),
@@ -52,6 +53,12 @@ export function sizeHold({ candidates, maxOutputTokens, choices, policy }: HoldS
     upstreamPicoPerToken: list.outputPico,
     outputTokensCap: cap,
   }
+}
+
+/** What a call without `max_tokens` holds at first, in tokens a choice. */
+function firstOutput([first]: readonly Candidate[], policy: Policy['holds']): number {
+  const holdsSlice = first === undefined || first.endpoint.cancelStopsBilling
+  return holdsSlice ? policy.outputSliceTokens : first.endpoint.outputTokensMax
 }
 
 function dearest(

@@ -18,8 +18,8 @@ export interface Hold {
   /** What is held now: it grows with the budget. */
   readonly heldNano: () => NanoUsd
   readonly heldTokens: () => number
-  /** The output that balance or limits carry, in tokens, where that is less than what was asked for; and which did it. */
-  readonly outputCap?: { readonly tokens: number; readonly by: LimitName }
+  /** The balance, or the limit, that did not carry all of the output that was to be held. */
+  readonly loweredBy: () => LimitName | undefined
   readonly rates: RateWindow
 }
 
@@ -64,6 +64,7 @@ export async function reserve(
   }
   let heldNano = decision.heldNano
   let heldOutputTokens = decision.outputTokens
+  let { loweredBy } = decision
   const isGrowing = size.outputTokensCap > size.outputTokensWanted
   const budget: Budget = {
     get outputTokensHeld() {
@@ -83,6 +84,7 @@ export async function reserve(
       // A hold that was reaped meanwhile comes back as nothing; what the call may cost is still what was held for it.
       if (extended.heldNano > heldNano) heldNano = extended.heldNano
       if (extended.outputTokens > heldOutputTokens) heldOutputTokens = extended.outputTokens
+      if (extended.outputTokens < outputTokensWanted) loweredBy = extended.loweredBy ?? loweredBy
       return heldOutputTokens
     },
   }
@@ -95,9 +97,7 @@ export async function reserve(
       budget,
       heldNano: () => heldNano,
       heldTokens: () => size.inputTokens + heldOutputTokens,
-      ...(decision.loweredBy === undefined || isGrowing
-        ? {}
-        : { outputCap: { tokens: decision.outputTokens, by: decision.loweredBy } }),
+      loweredBy: () => loweredBy,
       rates: decision.rates,
     },
   }

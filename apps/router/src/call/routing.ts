@@ -3,6 +3,7 @@ import type { RunOutcome } from '@mesh/engine/run-outcome.ts'
 import type { EventAttempt } from '../ledger/books.ts'
 import type { Admitted } from './admit.ts'
 import type { PrivacyReport } from './privacy.ts'
+import type { Hold } from './reserve.ts'
 
 /** The attempts of a call in words and numbers. */
 export function attemptsOf(outcome: RunOutcome): EventAttempt[] {
@@ -41,11 +42,18 @@ export function routingReport(
       reason: reason ?? null,
     })),
     snapshot: plan.snapshot,
-    ...(hold.outputCap ? { output_cap: hold.outputCap.tokens, output_cap_by: hold.outputCap.by } : {}),
+    ...outputCap(hold, outcome),
     ...(outcome.droppedParameters.length > 0 ? { dropped_params: [...outcome.droppedParameters] } : {}),
     ...(unknown > 0 ? { unknown_params: unknown } : {}),
     privacy: { ...privacy },
   }
+}
+
+/** The output cap that the provider was told, where balance or limits made it less than what was asked for. */
+function outputCap(hold: Hold, { outputTokensLowered }: RunOutcome): JsonObject {
+  if (outputTokensLowered === undefined) return {}
+  const by = hold.loweredBy()
+  return { output_cap: outputTokensLowered, ...(by === undefined ? {} : { output_cap_by: by }) }
 }
 
 /** The same for the answer: with the names of all parameters that were dropped. */

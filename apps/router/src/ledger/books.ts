@@ -102,6 +102,8 @@ export interface ExtendRequest {
 export interface ExtendDecision {
   readonly outputTokens: number
   readonly heldNano: NanoUsd
+  /** What was in the way, where not all of it was granted. */
+  readonly loweredBy?: LimitName
 }
 
 /** The end of a call. Posted exactly once by call id, at the price list named in the hold, and never refused. */

@@ -141,7 +141,11 @@ export function holdDecision(row: DecisionRow): HoldDecision {
 
 /** Reads the answer to an extension: what is held now, widened or not. */
 export function extendDecision(row: DecisionRow): ExtendDecision {
-  return { outputTokens: Number(row.output_tokens ?? 0n), heldNano: row.held_nano ?? 0n }
+  return {
+    outputTokens: Number(row.output_tokens ?? 0n),
+    heldNano: row.held_nano ?? 0n,
+    ...(row.limit_name === null ? {} : { loweredBy: row.limit_name }),
+  }
 }
 
 function rateWindow(row: DecisionRow): RateWindow | undefined {
