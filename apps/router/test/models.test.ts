@@ -21,7 +21,14 @@ interface Listed {
 }
 
 const SONNET = 'mesh/claude-sonnet-4.5'
-const BUILT_PROTOCOLS = ['anthropic_messages', 'azure_openai', 'bedrock_converse', 'cohere_v2', 'gemini', 'openai_chat']
+const BUILT_PROTOCOLS = [
+  'anthropic_messages',
+  'azure_openai',
+  'bedrock_converse',
+  'cohere_v2',
+  'gemini',
+  'openai_chat',
+]
 
 const catalog = loadCatalog()
 let router: TestRouter
