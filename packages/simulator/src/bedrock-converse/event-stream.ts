@@ -6,7 +6,7 @@ const CHECKSUM_BYTES = 4
 const STRING = 7
 
 /** One message of AWS's event stream. https://smithy.io/2.0/aws/amazon-eventstream.html */
-export function eventStreamMessage(headers: Readonly<Record<string, string>>, payload: string): Uint8Array {
+function eventStreamMessage(headers: Readonly<Record<string, string>>, payload: string): Uint8Array {
   const head = Buffer.concat(Object.entries(headers).map(([name, value]) => header(name, value)))
   const body = Buffer.from(payload)
   const message = Buffer.concat([
