@@ -13,8 +13,8 @@ export const CALL_MUTATIONS: readonly Mutation[] = [
   {
     breaks: 'All of a stated max_tokens is held',
     file: 'apps/router/src/call/hold-size.ts',
-    from: 'const wanted = maxOutputTokens === undefined ? Math.min(',
-    to: 'const wanted = maxOutputTokens !== Number.NaN ? Math.min(',
+    from: 'maxOutputTokens === undefined ? Math.min(cap, firstOutput(candidates, policy) * choices) : cap',
+    to: 'Math.min(cap, firstOutput(candidates, policy) * choices)',
     test: 'apps/router/test/holds-and-cuts.test.ts',
   },
   {

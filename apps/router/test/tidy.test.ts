@@ -20,7 +20,7 @@ test('the catalogue and the engine import no platform, no framework and no datab
   const allowed: Readonly<Record<string, readonly RegExp[]>> = {
     'packages/catalog/': [/^\.\.?\//, /^zod$/],
     'packages/engine/': [/^\.\.?\//, /^@mesh\/catalog\//, /^zod$/],
-    'packages/simulator/': [/^\.\.?\//, /^node:(crypto|http|net|stream)(\/|$)/],
+    'packages/simulator/': [/^\.\.?\//, /^node:(crypto|http|net|stream|zlib)(\/|$)/],
   }
   const wrong = sources.flatMap(({ path, text }) => {
     const rules = Object.entries(allowed).find(([prefix]) => path.startsWith(prefix))?.[1]
