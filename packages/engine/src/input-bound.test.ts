@@ -112,6 +112,7 @@ test('an image costs its model’s published maximum, and the window where there
   assert.equal(inputTokensMax(bound, endpoint('mesh/gpt-4o-mini')), 1_000 + 2 * 48_169)
   assert.equal(inputTokensMax(bound, endpoint('mesh/llama-4-scout')), 200_000)
   assert.equal(inputTokensMax({ ...bound, images: 0 }, endpoint('mesh/llama-4-scout')), 1_000)
+  assert.equal(inputTokensMax(bound, endpoint('mesh/gemini-3.5-flash')), 1_000 + 2 * 2_240)
 })
 
 test('documents and audio are bounded by the context window, and so is everything', () => {

@@ -37,6 +37,10 @@ const IMAGE_TOKENS_MAX: readonly (readonly [prefix: ModelId, tokens: number])[] 
   // Anthropic, "Images and vision": width × height / 750, scaled down to at most 4,784 tokens on the models with high
   // resolution and to about 1,600 on the others.
   ['mesh/claude-', 4_784],
+  // Google, "Media resolution": the third generation's images are at most 2,240 tokens, at a resolution that has to be
+  // asked for, and half of that where none is. Of the second generation no maximum is published: it cuts large images
+  // into as many tiles as they have.
+  ['mesh/gemini-3', 2_240],
   // OpenAI, "Images and vision": tiles of 512 px after scaling to 2,048 and 768 px are at most 8; 2,833 + 8 × 5,667.
   ['mesh/gpt-4o-mini', 48_169],
   // Same page: patches of 32 px, at most 1,536 of them, times a factor by model.

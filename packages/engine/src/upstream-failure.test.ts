@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import type { JsonObject } from './ask.ts'
 import { classifyAnswer, errorMessage, RETRY_AFTER_MS_MAX } from './upstream-failure.ts'
 
 const openai = (code: string | null, type: string, message = '') =>
@@ -117,6 +118,78 @@ test('Retry-After is read in all its forms, and bounded', () => {
   for (const nonsense of ['-1', 'soon', '', 'Infinity', '1e9', 'Wed, 21 Oct 2026 07:28:30 GMT']) {
     assert.equal(delay({ 'retry-after': nonsense }), undefined)
   }
+})
+
+/** An error of Google's, whose details say what its text does not. */
+function googleError(code: number, status: string, ...details: readonly JsonObject[]) {
+  const message =
+    code === 429 ? 'You exceeded your current quota, please check your plan and billing details.' : 'x'
+  return { error: { code, message, status, details } }
+}
+
+const rpc = (type: string, members: JsonObject) => ({
+  '@type': `type.googleapis.com/google.rpc.${type}`,
+  ...members,
+})
+const quota = (quotaId: string) => rpc('QuotaFailure', { violations: [{ quotaId }] })
+
+test("Google's details tell a minute's quota from a day's, a key from a request, and when to come back", () => {
+  const retry = rpc('RetryInfo', { retryDelay: '34.074824224s' })
+  const cases = [
+    [
+      googleError(429, 'RESOURCE_EXHAUSTED', quota('InputTokensPerModelPerMinute'), retry),
+      'rate_limited',
+      34_075,
+    ],
+    [googleError(429, 'RESOURCE_EXHAUSTED', quota('RequestsPerDayPerProject')), 'quota_exhausted', undefined],
+    [
+      googleError(400, 'INVALID_ARGUMENT', rpc('ErrorInfo', { reason: 'API_KEY_INVALID' })),
+      'credential_refused',
+      undefined,
+    ],
+    [
+      { error: { code: 400, message: 'User location is not supported', status: 'FAILED_PRECONDITION' } },
+      'credential_refused',
+      undefined,
+    ],
+    [
+      { error: { code: 404, message: 'models/x is not found', status: 'NOT_FOUND' } },
+      'model_not_found',
+      undefined,
+    ],
+    [
+      {
+        error: {
+          code: 400,
+          message: 'The input token count (1048577) exceeds the maximum number of tokens allowed (1048576).',
+          status: 'INVALID_ARGUMENT',
+        },
+      },
+      'context_length',
+      undefined,
+    ],
+    [
+      { error: { code: 400, message: 'Penalty is not enabled', status: 'INVALID_ARGUMENT' } },
+      'invalid_request',
+      undefined,
+    ],
+    [
+      { error: { code: 504, message: 'Deadline expired', status: 'DEADLINE_EXCEEDED' } },
+      'server_error',
+      undefined,
+    ],
+  ] as const
+  for (const [body, reason, retryAfterMs] of cases) {
+    // Where a stream was asked for, errors come in a list.
+    for (const text of [JSON.stringify(body), JSON.stringify([body])]) {
+      const failure = classifyAnswer(body.error.code, {}, text)
+      assert.deepEqual([failure.reason, failure.retryAfterMs], [reason, retryAfterMs])
+    }
+    assert.equal(errorMessage('', [body])?.reason, reason)
+    assert.equal(errorMessage('', body)?.retryAfterMs, retryAfterMs)
+  }
+  const header = { 'retry-after': '2' }
+  assert.equal(classifyAnswer(429, header, JSON.stringify(cases[0][0])).retryAfterMs, 2_000)
 })
 
 test('an error in place of an answer is told from an answer', () => {

@@ -128,14 +128,21 @@ function toolChoiceOf(body: JsonObject, mode: JsonObject | undefined, tools: rea
 }
 
 function generationFields(config: JsonObject): Partial<Ask> {
-  const { responseModalities, responseMimeType, responseJsonSchema, thinkingConfig, ...rest } = config
+  const {
+    responseModalities,
+    responseMimeType,
+    responseJsonSchema,
+    responseSchema,
+    thinkingConfig,
+    ...rest
+  } = config
   const { temperature, topP, topK, maxOutputTokens, stopSequences, seed, ...foreign } = rest
   const [unknown] = Object.keys(foreign)
   if (unknown !== undefined) throw new NoEquivalent(unknown)
   if (responseModalities !== undefined && JSON.stringify(responseModalities) !== '["TEXT"]') {
     throw new NoEquivalent('responseModalities')
   }
-  const schema = objectOf(responseJsonSchema)
+  const schema = objectOf(responseJsonSchema) ?? objectOf(lowerTypes(responseSchema ?? null))
   const thinking = objectOf(thinkingConfig)
   return {
     ...(typeof temperature === 'number' ? { temperature } : {}),

@@ -105,7 +105,7 @@ function endpointOf(model: string) {
  * A request with everything taken out in which MESH differs on purpose:
  * - It always says `store: false`, and never `responseModalities`: text is what Gemini answers with.
  * - It has one tool with all functions, and no role for the system. Both spellings of names and base64 are one.
- * - Functions are declared with JSON Schema, where older clients used OpenAPI's dialect with types in capitals.
+ * - Functions and formats are declared with JSON Schema, where older clients used OpenAPI's dialect with types in capitals.
  * - All of the functions allowed is the same as no list of them.
  * - Contents of one role that follow each other are one turn, and a missing configuration is an empty one.
  * - Ids are given where a record has none.
@@ -115,7 +115,13 @@ function endpointOf(model: string) {
 function essence(body: unknown, model: string): JsonObject {
   const given = objectOf(withCamelKeys(body as Json)) ?? {}
   const { store: _, tools: __, systemInstruction, generationConfig, toolConfig, contents, ...rest } = given
-  const { responseModalities: ___, thinkingConfig, ...config } = objectOf(generationConfig) ?? {}
+  const {
+    responseModalities: ___,
+    responseSchema,
+    responseJsonSchema,
+    thinkingConfig,
+    ...config
+  } = objectOf(generationConfig) ?? {}
   const { thinkingLevel: ____, thinkingBudget, ...thinking } = objectOf(thinkingConfig) ?? {}
   const declared = declarationsOf(given)
   const calling = objectOf(objectOf(toolConfig)?.functionCallingConfig)
@@ -131,6 +137,7 @@ function essence(body: unknown, model: string): JsonObject {
       schema: parametersJsonSchema ?? lowerTypes(parameters ?? null),
     })),
     calling: allowsAll || allowedFunctionNames === undefined ? mode : { ...mode, allowedFunctionNames },
+    format: responseJsonSchema ?? lowerTypes(responseSchema ?? null),
     config: { ...config, thinking: thinkingBudget === 0 ? { thinkingBudget } : thinking },
     turns: turnsOf(arrayOf(contents), THIRD_GENERATION.test(model)),
   }

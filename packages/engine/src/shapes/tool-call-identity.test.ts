@@ -19,6 +19,13 @@ test('an id that is malformed, or used before, is replaced and stays the same', 
   assert.equal(calls.find(8), undefined)
 })
 
+test("a call's signature goes out in its id, and makes no two ids of one", () => {
+  const calls = toolCallIdentities('req_1', 0)
+  assert.equal(calls.open(0, 'call_a', 'look', 'c2ln+w==').call.id, 'call_a__thought__c2ln-w')
+  assert.equal(calls.open(1, 'call_a', 'look', 'c2ln+w==').call.id, 'call_1_0_1__thought__c2ln-w')
+  assert.equal(calls.open(2, 'call_b', 'look', 'no"base64').call.id, 'call_b')
+})
+
 test('a name is made fit to show', () => {
   const calls = toolCallIdentities('req_1', 0)
   assert.equal(calls.open(0, 'a', 'look "around"\n').call.name, 'look__around__')
