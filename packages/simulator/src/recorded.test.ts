@@ -21,7 +21,7 @@ function pathsOf(value: Json | undefined, at = '', found = new Set<string>()): S
     for (const [key, inner] of Object.entries(value)) {
       found.add(`${at}.${key}`)
       // What a tool is called with is the caller's own shape.
-      if (key !== 'input') pathsOf(inner, `${at}.${key}`, found)
+      if (key !== 'input' && key !== 'args') pathsOf(inner, `${at}.${key}`, found)
     }
   }
   return found
@@ -44,8 +44,11 @@ function messagesOfStream(text: string): readonly (Json | undefined)[] {
   return lines.map((line) => parseJson(line.slice('data: '.length)))
 }
 
+/** Paths as the vendors have them; Google's copy of OpenAI's API is not what is simulated. */
+const INFERENCE = /(\/messages|(?<!\/v1beta\/openai)\/chat\/completions|:(g|streamG)enerateContent)$/
+
 function recordedShapes(provider: SimulatedProvider): Map<string, Shapes> | undefined {
-  const folder = join(transcripts, provider)
+  const folder = join(transcripts, provider === 'google' ? 'gemini' : provider)
   if (!existsSync(folder)) return undefined
   const all = new Map<string, Set<string>[]>()
   for (const file of readdirSync(folder)) {
@@ -53,20 +56,25 @@ function recordedShapes(provider: SimulatedProvider): Map<string, Shapes> | unde
     if (!isObject(recorded)) continue
     const path = textAt(objectAt(recorded, 'request'), 'path').split('?', 1)[0] ?? ''
     const response = objectAt(recorded, 'response')
-    if (response.status !== 200 || !/\/(chat\/completions|messages)$/.test(path)) continue
+    if (response.status !== 200 || !INFERENCE.test(path)) continue
     for (const [kind, shapes] of shapesIn(response.body)) all.set(kind, [...(all.get(kind) ?? []), ...shapes])
   }
   return all
 }
 
 async function simulatedShapes(provider: SimulatedProvider, requests: readonly JsonObject[]) {
-  const path = provider === 'anthropic' ? '/v1/messages' : '/chat/completions'
   const all = new Map<string, Set<string>[]>()
   for (const request of requests) {
+    const { path, body: sent } = requestTo(provider, request)
     const answer = await fetch(simulator.baseUrl(provider) + path, {
       method: 'POST',
-      headers: { authorization: 'Bearer test', 'x-api-key': 'test', 'anthropic-version': '2023-06-01' },
-      body: JSON.stringify(request),
+      headers: {
+        authorization: 'Bearer test',
+        'x-api-key': 'test',
+        'x-goog-api-key': 'test',
+        'anthropic-version': '2023-06-01',
+      },
+      body: JSON.stringify(sent),
     })
     const text = await answer.text()
     assert.equal(answer.status, 200, text)
@@ -74,6 +82,15 @@ async function simulatedShapes(provider: SimulatedProvider, requests: readonly J
     for (const [kind, shapes] of shapesIn(body)) all.set(kind, [...(all.get(kind) ?? []), ...shapes])
   }
   return all
+}
+
+/** Google has the model, and whether to stream, in the path. */
+function requestTo(provider: SimulatedProvider, request: JsonObject) {
+  if (provider === 'anthropic') return { path: '/v1/messages', body: request }
+  if (provider !== 'google') return { path: '/chat/completions', body: request }
+  const { model, stream, ...body } = request
+  const action = stream === true ? 'streamGenerateContent?alt=sse' : 'generateContent'
+  return { path: `/models/${String(model)}:${action}`, body }
 }
 
 const messages = [{ role: 'user', content: 'Call get_weather, then answer with JSON only.' }]
@@ -92,6 +109,15 @@ function chatRequests(model: string, usageChunk: boolean): readonly JsonObject[]
 
 const claude = { model: 'claude-sonnet-4-5', max_tokens: 2000, messages }
 
+const geminiTools = [{ functionDeclarations: [{ name: 'get_weather', parametersJsonSchema: parameters }] }]
+const geminiRequests: readonly JsonObject[] = ['gemini-2.5-flash', 'gemini-3.5-flash'].flatMap((model) =>
+  [false, true].flatMap((stream) => {
+    const request = { model, stream, contents: [{ role: 'user', parts: [{ text: 'Call get_weather.' }] }] }
+    const generationConfig = { thinkingConfig: { includeThoughts: true } }
+    return [request, { ...request, tools: geminiTools }, { ...request, generationConfig }]
+  }),
+)
+
 /** What our recordings do not show although the vendor's published types do. */
 const unrecorded: Readonly<Partial<Record<SimulatedProvider, readonly string[]>>> = {
   // The recorded streams with thinking show it redacted or left out.
@@ -99,10 +125,13 @@ const unrecorded: Readonly<Partial<Record<SimulatedProvider, readonly string[]>>
   // Recorded without a cached prefix.
   // The one recorded stream is older than cache usage, and calls no tool.
   mistral: ['chunk .usage.prompt_tokens_details', 'chunk .choices[].delta.tool_calls'],
+  // The recorded streams do not show thoughts, and the one recorded answer with cached tokens is whole.
+  google: ['chunk .candidates[].content.parts[].thought'],
   groq: ['answer .usage.prompt_tokens_details', 'chunk .usage.prompt_tokens_details'],
 }
 
 const compared: readonly (readonly [SimulatedProvider, readonly JsonObject[]])[] = [
+  ['google', geminiRequests],
   ['openai', [...chatRequests('gpt-4o-mini', true), ...chatRequests('gpt-5-mini', true)]],
   ['deepseek', chatRequests('deepseek-v4-flash', false)],
   [
