@@ -95,6 +95,7 @@ test('sampling, bounds and stop sequences; what no model takes is dropped and na
   })
   assert.deepEqual([...droppedParameters].sort(), ['frequency_penalty', 'logprobs', 'top_logprobs', 'user'])
   assert.deepEqual(encode({ extras: { seed: 2 ** 40 } }).droppedParameters, ['seed'])
+  assert.deepEqual(encode({ topK: 0 }).body.generationConfig, {})
   const third = encode({ choices: 3 }, THIRD)
   assert.equal(third.body.generationConfig.candidateCount, undefined)
   assert.deepEqual(third.droppedParameters, ['n'])

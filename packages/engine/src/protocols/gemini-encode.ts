@@ -85,7 +85,8 @@ function samplingFields(ask: Ask, endpoint: Endpoint, dropped: Set<string>): Jso
   if (!isSeed && seed !== undefined && seed !== null) dropped.add('seed')
   take('temperature', 'temperature', ask.temperature)
   take('top_p', 'topP', ask.topP)
-  take('top_k', 'topK', ask.topK)
+  // Elsewhere 0 switches it off; here it is off unless it is given, and begins at 1.
+  take('top_k', 'topK', ask.topK === 0 ? undefined : ask.topK)
   take('seed', 'seed', isSeed ? seed : undefined)
   take('stop', 'stopSequences', ask.stop.length === 0 ? undefined : ask.stop)
   take('n', 'candidateCount', ask.choices === 1 ? undefined : ask.choices)
