@@ -160,7 +160,13 @@ export interface AskShape {
   readonly inputTokensBound: InputBound
   readonly maxOutputTokens?: number
   readonly choices: number
-  readonly modalities: { readonly image: boolean; readonly file: boolean; readonly audio: boolean }
+  readonly modalities: {
+    readonly image: boolean
+    readonly file: boolean
+    readonly audio: boolean
+    /** Whether an image or a file is named by a URL, for the provider to fetch. */
+    readonly mediaUrl?: boolean
+  }
   /** Parameter names in the catalogue's vocabulary (`tools`, `response_format.json_schema`, …). */
   readonly parameters: readonly string[]
   /** How much thinking is asked for, where it is. */

@@ -1,4 +1,4 @@
-import type { Endpoint } from '@mesh/catalog/catalog.ts'
+import type { Endpoint, ProtocolName } from '@mesh/catalog/catalog.ts'
 import type { PriceSchedule, Rates } from '@mesh/catalog/price.ts'
 import { usualInputTokens } from './input-estimate.ts'
 import type { PlanInput } from './plan.ts'
@@ -89,13 +89,17 @@ function againstDataPolicy({ endpoint }: PlanEntry, { route, policy }: FilterCal
   return route.denyDataCollection && mayTrain(endpoint, policy.livemode)
 }
 
+/** These take the bytes of images and files alone. */
+const FETCHES_NO_MEDIA: ReadonlySet<ProtocolName> = new Set(['bedrock_converse'])
+
 function lacksModality({ endpoint }: PlanEntry, { shape }: FilterCall): boolean {
-  const { image, file, audio } = shape.modalities
+  const { image, file, audio, mediaUrl } = shape.modalities
   const takes = endpoint.inputModalities
   return (
     (image && !takes.includes('image')) ||
     (file && !takes.includes('file')) ||
-    (audio && !takes.includes('audio'))
+    (audio && !takes.includes('audio')) ||
+    (mediaUrl === true && FETCHES_NO_MEDIA.has(endpoint.protocol))
   )
 }
 

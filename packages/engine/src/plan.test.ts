@@ -112,6 +112,14 @@ const REMOVALS: readonly (readonly [ExcludedBy, World])[] = [
     { endpoints: [PLAIN], input: shapeWith({ modalities: { image: true, file: false, audio: false } }) },
   ],
   [
+    'modality',
+    {
+      endpoints: [{ ...PLAIN, protocol: 'bedrock_converse', inputModalities: ['text', 'image'] }],
+      input: shapeWith({ modalities: { image: true, file: false, audio: false, mediaUrl: true } }),
+      snapshot: { protocolBuilt: () => true },
+    },
+  ],
+  [
     'parameters',
     {
       endpoints: [PLAIN],

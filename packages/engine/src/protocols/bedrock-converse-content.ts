@@ -173,7 +173,7 @@ const DOCUMENT_FORMATS: ReadonlyMap<string, string> = new Map([
   ['application/vnd.openxmlformats-officedocument.spreadsheetml.sheet', 'xlsx'],
 ])
 
-/** Bytes in a format that Converse knows. It fetches nothing, so a URL is nothing to it (`takes`, `media_urls`). */
+/** Bytes in a format that Converse knows. It fetches nothing, so a plan sends it no URLs (`plan-filters.ts`). */
 function mediaBlock(source: MediaSource, formats: ReadonlyMap<string, string>): JsonObject | undefined {
   if (source.kind === 'url') return undefined
   const format = formats.get(source.mediaType)

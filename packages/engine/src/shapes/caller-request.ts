@@ -64,10 +64,21 @@ function toShape(ask: Ask, bound: InputBound): AskShape {
     inputTokensBound: bound,
     ...(ask.maxOutputTokens === undefined ? {} : { maxOutputTokens: ask.maxOutputTokens }),
     choices: ask.choices,
-    modalities: { image: bound.images > 0, file: bound.files > 0, audio: bound.audioSeconds > 0 },
+    modalities: {
+      image: bound.images > 0,
+      file: bound.files > 0,
+      audio: bound.audioSeconds > 0,
+      ...(namesMediaByUrl(ask) ? { mediaUrl: true } : {}),
+    },
     parameters: parametersUsed(ask),
     ...(ask.reasoning ? { reasoning: thinkingAsked(ask.reasoning) } : {}),
   }
+}
+
+function namesMediaByUrl({ messages }: Ask): boolean {
+  return messages.some(({ parts }) =>
+    parts.some((part) => (part.type === 'image' || part.type === 'file') && part.source.kind === 'url'),
+  )
 }
 
 function thinkingAsked({ effort, maxTokens }: ReasoningRequest): NonNullable<AskShape['reasoning']> {
