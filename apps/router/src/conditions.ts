@@ -60,6 +60,7 @@ export function termsOf(
     ...{ catalog, health },
     credentials: providersWithCredentials(settings),
     enabledProviders: enabledProviders(catalog, providers),
+    preferences: providers.preferences(),
   }
   const termsAt = (list: PriceList, known: Terms | undefined): Terms => ({
     prices: list,

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Catalog, EndpointId, ProtocolName, ProviderId } from '@mesh/catalog/catalog.ts'
 import type { PriceList } from '@mesh/catalog/price-list.ts'
 import { type EndpointHealth, freezeHealth, type HealthByEndpoint } from '@mesh/engine/endpoint-health.ts'
-import { createPlanSnapshot, type PlanSnapshot } from '@mesh/engine/plan-snapshot.ts'
+import { createPlanSnapshot, type PlanSnapshot, type ProviderPreference } from '@mesh/engine/plan-snapshot.ts'
 import { protocolFor } from '@mesh/engine/protocols/registry.ts'
 import { VERSION } from './version.ts'
 
@@ -20,6 +20,7 @@ export interface SnapshotParts {
   readonly prices: PriceList
   readonly credentials: ReadonlySet<ProviderId>
   readonly enabledProviders: ReadonlySet<ProviderId>
+  readonly preferences: ReadonlyMap<ProviderId, ProviderPreference>
   /** As it was seen of live endpoints. */
   readonly health: HealthByEndpoint
 }
@@ -33,6 +34,7 @@ export interface SnapshotContent {
   readonly protocols: readonly ProtocolName[]
   readonly credentials: readonly ProviderId[]
   readonly enabled: readonly ProviderId[]
+  readonly preferences: readonly (readonly [ProviderId, ProviderPreference])[]
   readonly health: readonly (readonly [EndpointId, EndpointHealth])[]
 }
 
@@ -44,7 +46,10 @@ export function createPlanSnapshots(parts: SnapshotParts, before?: PlanSnapshots
   const everyProvider = new Set(parts.catalog.providers.map(({ id }) => id))
   return {
     live: snapshotOf({ ...parts, health: freezeHealth(parts.health) }, before?.live),
-    test: snapshotOf({ ...parts, enabledProviders: everyProvider, health: new Map() }, before?.test),
+    test: snapshotOf(
+      { ...parts, enabledProviders: everyProvider, preferences: new Map(), health: new Map() },
+      before?.test,
+    ),
   }
 }
 
@@ -59,12 +64,13 @@ function snapshotOf(parts: SnapshotParts, before: PlanSnapshot | undefined): Pla
     takesParameter: (endpoint, name) => protocolFor(endpoint.protocol)?.takes(endpoint, name) ?? false,
     credentials: parts.credentials,
     enabledProviders: parts.enabledProviders,
+    preferences: parts.preferences,
     health: parts.health,
   })
 }
 
 function contentOf(parts: SnapshotParts): SnapshotContent {
-  const { catalog, prices, credentials, enabledProviders, health } = parts
+  const { catalog, prices, credentials, enabledProviders, preferences, health } = parts
   const protocols = new Set(
     catalog.models.flatMap(({ endpoints }) => endpoints.map(({ protocol }) => protocol)),
   )
@@ -75,6 +81,7 @@ function contentOf(parts: SnapshotParts): SnapshotContent {
     protocols: [...protocols].filter((name) => protocolFor(name)).sort(),
     credentials: [...credentials].sort(),
     enabled: [...enabledProviders].sort(),
+    preferences: [...preferences].sort(([a], [b]) => (a < b ? -1 : 1)),
     health: [...health],
   }
 }

@@ -167,6 +167,16 @@ test('no account takes more of the places of a provider than its share', async (
   await configure(SOUND, { maxConcurrency: null })
 })
 
+test('an operator says which provider comes first, and the caller may say otherwise', async () => {
+  for (const provider of [SOUND, FAILING]) {
+    const other = provider === SOUND ? FAILING : SOUND
+    await configure(provider, { priority: 10 })
+    assert.equal((await call(bob, { provider: {} })).json.provider, provider)
+    assert.equal((await call(bob, { provider: { order: [other] } })).json.provider, other)
+    await configure(provider, { priority: null })
+  }
+})
+
 test('what cannot be is refused in words: values, names, and who asks', async () => {
   const wrong = await configure(SOUND, { circuitBreaker: { errorRate: 2 } })
   assert.equal(wrong.status, 400)

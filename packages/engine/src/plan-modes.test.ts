@@ -11,7 +11,12 @@ import type { EndpointHealth } from './endpoint-health.ts'
 import { inputTokensMax } from './input-bound.ts'
 import { ATTEMPTS_MAX, type Plan, type PlanInput, plan } from './plan.ts'
 import { expectedPrice } from './plan-order.ts'
-import { createPlanSnapshot, type PlanSnapshot, type PlanState } from './plan-snapshot.ts'
+import {
+  createPlanSnapshot,
+  type PlanSnapshot,
+  type PlanState,
+  type ProviderPreference,
+} from './plan-snapshot.ts'
 
 const catalog = loadCatalog()
 const endpoints = catalog.models.flatMap((model) => model.endpoints)
@@ -27,6 +32,7 @@ function snapshotOf(changes: Partial<PlanState> = {}): PlanSnapshot {
     takesParameter: ({ supportedParameters }, name) => supportedParameters.includes(name),
     credentials: providers,
     enabledProviders: providers,
+    preferences: new Map(),
     health: new Map(),
     ...changes,
   })
@@ -45,6 +51,7 @@ function planned(targets: readonly ModelId[], changes: Partial<Omit<PlanInput, '
     route: exampleRoute(),
     policy: { livemode: true },
     snapshot: SNAPSHOT,
+    spreadKey: 'call-1',
     inputTokensMax,
     ...changes,
   })
@@ -434,4 +441,52 @@ test('under cheapest a cheaper price never ranks lower', () => {
       assert.ok(rank(snapshotOf({ sellPrices })) <= rank(SNAPSHOT))
     }),
   )
+})
+
+/** A model that several providers sell, with what an operator prefers among them. */
+const SHARED = 'mesh/gpt-oss-120b'
+const preferring = (preferences: Record<string, ProviderPreference>): PlanSnapshot =>
+  snapshotOf({ preferences: new Map(Object.entries(preferences)) })
+const providerOf = (made: Plan): string | undefined => made.candidates[0]?.endpoint.provider
+const sellers = idsOf(planned([SHARED])).map((id) => id.slice(id.lastIndexOf('@') + 1))
+
+test('a provider of a higher priority comes first, whatever it costs, and a lower one last', () => {
+  const [cheapest = '', second = ''] = sellers
+  const dearest = sellers.at(-1) ?? ''
+  const snapshot = preferring({ [dearest]: { priority: 5 }, [cheapest]: { priority: -1 } })
+  const order = idsOf(planned([SHARED], { snapshot })).map((id) => id.slice(id.lastIndexOf('@') + 1))
+  assert.deepEqual([order[0], order[1], order.at(-1)], [dearest, second, cheapest])
+})
+
+test("what the caller says goes before what the operator prefers: his order, his sort, and a mode's own", () => {
+  const [cheapest = ''] = sellers
+  const dearest = sellers.at(-1) ?? ''
+  const snapshot = preferring({ [dearest]: { priority: 5 } })
+  const route = (changes: object) => ({ snapshot, route: { ...exampleRoute(), ...changes } })
+  assert.equal(providerOf(planned([SHARED], route({ order: [cheapest] }))), cheapest)
+  assert.equal(providerOf(planned([SHARED], route({ sort: 'price' }))), cheapest)
+  assert.deepEqual(idsOf(planned(['mesh/cheapest'], { snapshot })), idsOf(planned(['mesh/cheapest'])))
+})
+
+test('calls are spread by weight, each always alike, and a session stays where it is', () => {
+  const [one = '', other = '', third = ''] = sellers
+  const snapshot = preferring({ [one]: { priority: 0, weight: 3 }, [other]: { priority: 0, weight: 1 } })
+  const drawn = Array.from({ length: 4_000 }, (_, at) =>
+    providerOf(planned([SHARED], { snapshot, spreadKey: `req_${at}` })),
+  )
+  const share = drawn.filter((provider) => provider === one).length / drawn.length
+  assert.ok(share > 0.72 && share < 0.78, `${share}`)
+  assert.ok(!drawn.includes(third))
+  const again = planned([SHARED], { snapshot, spreadKey: 'req_7' })
+  assert.equal(providerOf(again), drawn[7])
+  const inSession = Array.from({ length: 50 }, (_, at) =>
+    providerOf(
+      planned([SHARED], {
+        snapshot,
+        spreadKey: `req_${at}`,
+        route: { ...exampleRoute(), sessionId: 'session-1' },
+      }),
+    ),
+  )
+  assert.equal(new Set(inSession).size, 1)
 })

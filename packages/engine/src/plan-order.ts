@@ -1,11 +1,12 @@
-import type { ProviderId } from '@mesh/catalog/catalog.ts'
+import type { EndpointId, ProviderId } from '@mesh/catalog/catalog.ts'
+import { fingerprint } from '@mesh/catalog/fingerprint.ts'
 import type { PicoUsd } from '@mesh/catalog/money.ts'
 import { type PriceSchedule, type Rates, ratesFor } from '@mesh/catalog/price.ts'
 import type { AskShape, RouteRequest } from './ask.ts'
 import type { AutoRule } from './auto-rules.ts'
 import { HEALTH_SAMPLES_MIN, type HealthByEndpoint, speedStep } from './endpoint-health.ts'
 import { usualInputTokens } from './input-estimate.ts'
-import type { PlanEntry } from './plan-snapshot.ts'
+import type { PlanEntry, PlanState } from './plan-snapshot.ts'
 
 /** The output at which endpoints are compared, where the caller allows that much. */
 const COMPARED_OUTPUT_TOKENS = 512
@@ -14,7 +15,16 @@ const ASSUMED_FIRST_TOKEN_MS = 1_000
 const UNKNOWN = Number.POSITIVE_INFINITY
 
 /** What endpoints can be ordered by. Each is ascending: the least comes first. */
-type Criterion = 'pool' | 'quality' | 'price' | 'maker' | 'duration' | 'first_token' | 'throughput'
+type Criterion =
+  | 'priority'
+  | 'share'
+  | 'pool'
+  | 'quality'
+  | 'price'
+  | 'maker'
+  | 'duration'
+  | 'first_token'
+  | 'throughput'
 
 /** The order of one target's endpoints: criteria, the weightiest first. The last key of all is the endpoint's id. */
 export type Criteria = readonly Criterion[]
@@ -27,7 +37,7 @@ const BY_SORT: Readonly<Record<NonNullable<RouteRequest['sort']>, Criteria>> = {
 
 /** How endpoints of what a caller named are ordered, where he does not say `provider.sort`. */
 export const CRITERIA = {
-  models: ['price', 'maker', 'duration'],
+  models: ['priority', 'share', 'price', 'maker', 'duration'],
   tier: ['price', 'maker', 'duration'],
   cheapest: ['price', 'maker', 'duration'],
   fast: ['duration', 'price', 'maker'],
@@ -35,7 +45,7 @@ export const CRITERIA = {
   auto: ['pool', 'price', 'maker', 'duration'],
 } as const satisfies Readonly<Record<string, Criteria>>
 
-/** `provider.sort` takes the place of price and speed; what else an order begins with stays. */
+/** `provider.sort` takes the place of price, speed and what the operator prefers; what else an order begins with stays. */
 export function criteriaFor(by: keyof typeof CRITERIA, sort: RouteRequest['sort']): Criteria {
   if (sort === undefined) return CRITERIA[by]
   const kept: Criteria = CRITERIA[by].filter((criterion) => criterion === 'pool' || criterion === 'quality')
@@ -47,6 +57,9 @@ export interface OrderInput {
   readonly shape: AskShape
   readonly route: RouteRequest
   readonly health: HealthByEndpoint
+  readonly preferences: PlanState['preferences']
+  /** What calls are spread by among endpoints with weights. */
+  readonly spreadKey: string
   readonly autoRule?: AutoRule
 }
 
@@ -58,6 +71,7 @@ interface Ranked {
   readonly price: PicoUsd
   speed?: Speed
   durationStep?: number
+  share?: number
 }
 
 /** What the endpoints of one target are ordered by, with what is the same for all of them. */
@@ -99,6 +113,8 @@ function rankedOf(entry: PlanEntry, { route, autoRule, tokens }: Ordering): Rank
 type Comparison = (a: Ranked, b: Ranked, ordering: Ordering) => number
 
 const COMPARISONS: Readonly<Record<Criterion, Comparison>> = {
+  priority: (a, b, { preferences }) => priorityOf(b, preferences) - priorityOf(a, preferences),
+  share: (a, b, ordering) => ascending(-shareOf(a, ordering), -shareOf(b, ordering)),
   pool: (a, b) => a.pool - b.pool,
   quality: (a, b) => a.entry.qualityRank - b.entry.qualityRank,
   price: (a, b) => (a.price < b.price ? -1 : a.price > b.price ? 1 : 0),
@@ -112,6 +128,36 @@ const COMPARISONS: Readonly<Record<Criterion, Comparison>> = {
       -stepOr(speedOf(a, ordering).tokensPerSecond, -1),
       -stepOr(speedOf(b, ordering).tokensPerSecond, -1),
     ),
+}
+
+function priorityOf({ entry }: Ranked, preferences: PlanState['preferences']): number {
+  return preferences.get(entry.endpoint.provider)?.priority ?? 0
+}
+
+/** What has no weight comes behind everything that has one. */
+const NO_SHARE = Number.NEGATIVE_INFINITY
+/** The digits of a fingerprint that a double holds exactly: 13 of 4 bits each. */
+const FINGERPRINT_DIGITS = 13
+
+/**
+ * An endpoint's draw for this call, of which the highest wins: weighted rendezvous hashing, so the same call draws the
+ * same everywhere, each endpoint wins in proportion to its weight, and one that goes away moves no call of the others.
+ * https://www.snia.org/sites/default/files/SDC15_presentations/dist_sys/Jason_Resch_New_Consistent_Hashings_Rev.pdf
+ */
+function shareOf(ranked: Ranked, { preferences, spreadKey }: Ordering): number {
+  ranked.share ??= drawFor(
+    ranked.entry.endpoint.id,
+    preferences.get(ranked.entry.endpoint.provider)?.weight,
+    spreadKey,
+  )
+  return ranked.share
+}
+
+function drawFor(id: EndpointId, weight: number | undefined, spreadKey: string): number {
+  if (weight === undefined) return NO_SHARE
+  const digits = fingerprint(`${spreadKey}/${id}`).slice(0, FINGERPRINT_DIGITS)
+  const drawn = (Number.parseInt(digits, 16) + 0.5) / 16 ** FINGERPRINT_DIGITS
+  return -weight / Math.log(drawn)
 }
 
 function ascending(a: number, b: number): number {

@@ -23,8 +23,18 @@ export interface PlanState {
   /** Providers that have a credential for live calls. Test calls need none: the simulators have their own. */
   readonly credentials: ReadonlySet<ProviderId>
   readonly enabledProviders: ReadonlySet<ProviderId>
+  /** What the operator prefers, by provider; one without a preference has priority 0 and no weight. */
+  readonly preferences: ReadonlyMap<ProviderId, ProviderPreference>
   /** Frozen (`freezeHealth`): it does not change while a plan is made. */
   readonly health: HealthByEndpoint
+}
+
+/** How an operator wants the endpoints of one model to be used, where the caller does not say. */
+export interface ProviderPreference {
+  /** A higher one comes first, whatever it costs. */
+  readonly priority: number
+  /** Among those of one priority that have a weight, calls are spread in this proportion. */
+  readonly weight?: number
 }
 
 /** The state, with what can be worked out once for every plan that is made from it. */

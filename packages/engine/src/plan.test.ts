@@ -59,6 +59,7 @@ function planInput({ endpoints, input = {}, snapshot = {} }: World): PlanInput {
     shape: exampleShape(),
     route: exampleRoute(),
     policy: { livemode: true },
+    spreadKey: 'call-1',
     inputTokensMax,
     ...input,
     snapshot: createPlanSnapshot({
@@ -69,6 +70,7 @@ function planInput({ endpoints, input = {}, snapshot = {} }: World): PlanInput {
       takesParameter: ({ supportedParameters }, name) => supportedParameters.includes(name),
       credentials: new Set(PROVIDERS),
       enabledProviders: new Set(PROVIDERS),
+      preferences: new Map(),
       health: new Map(),
       ...snapshot,
     }),

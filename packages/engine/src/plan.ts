@@ -49,6 +49,11 @@ export interface PlanInput {
   readonly route: RouteRequest
   readonly policy: PlanPolicy
   readonly snapshot: PlanSnapshot
+  /**
+   * What calls are spread by where endpoints have weights: the call's id, so that anyone can make the plan again.
+   * A session's calls stay together by the session's own.
+   */
+  readonly spreadKey: string
   /** The hard bound on a call's input tokens at an endpoint (`input-bound.ts`). */
   readonly inputTokensMax: (bound: InputBound, endpoint: Endpoint) => number
 }
@@ -112,8 +117,12 @@ function rankedOf(
     else if (!excluded.has(entry.endpoint.id)) excluded.set(entry.endpoint.id, word)
   }
   const criteria = criteriaFor(by, route.sort)
-  const { health } = snapshot
-  return ordered(left, { criteria, shape, route, health, ...(autoRule ? { autoRule } : {}) })
+  const { health, preferences } = snapshot
+  const spreadKey = route.sessionId ?? calls.named.spreadKey
+  return ordered(left, {
+    ...{ criteria, shape, route, health, preferences, spreadKey },
+    ...(autoRule ? { autoRule } : {}),
+  })
 }
 
 /** What a target stands for, and by what its endpoints are ordered. */

@@ -52,7 +52,7 @@ async function planAndReserve(
 ): Promise<Admitted> {
   let caller = known
   for (let attempt = 1; attempt <= ATTEMPTS_AT_A_STALE_CALLER_MAX; attempt++) {
-    const input = planInputFor(asked, caller, mesh)
+    const input = planInputFor(asked, caller, mesh, request.id)
     const planned = plan(input)
     if (planned.candidates.length > 0) {
       const reservation = await reserve(request.id, asked, planned, caller, mesh)

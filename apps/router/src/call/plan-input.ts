@@ -4,11 +4,17 @@ import { inputTokensMax } from '@mesh/engine/input-bound.ts'
 import type { PlanInput } from '@mesh/engine/plan.ts'
 import { PRIVACY_CLASSES } from '@mesh/engine/privacy-class.ts'
 import type { Caller } from '../accounts/caller.ts'
+import type { CallId } from '../ids.ts'
 import { type Mesh, termsFor } from './mesh.ts'
 import type { Asked } from './parse.ts'
 
 /** All that decides who may serve a call, and in which order. */
-export function planInputFor(asked: Asked, caller: Caller, mesh: Pick<Mesh, 'terms'>): PlanInput {
+export function planInputFor(
+  asked: Asked,
+  caller: Caller,
+  mesh: Pick<Mesh, 'terms'>,
+  callId: CallId,
+): PlanInput {
   const { shape, route } = asked.request
   const { allows } = caller
   const { snapshots } = termsFor(mesh, caller.account.id)
@@ -23,6 +29,7 @@ export function planInputFor(asked: Asked, caller: Caller, mesh: Pick<Mesh, 'ter
       minimumPrivacyClass: highest(allows.minimumPrivacyClass, asked.request.privacy.minClass ?? 'standard'),
     },
     snapshot: caller.livemode ? snapshots.live : snapshots.test,
+    spreadKey: callId,
     inputTokensMax,
   }
 }

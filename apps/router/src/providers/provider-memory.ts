@@ -1,4 +1,5 @@
 import type { Catalog, ProviderId } from '@mesh/catalog/catalog.ts'
+import type { ProviderPreference } from '@mesh/engine/plan-snapshot.ts'
 import type { Database } from '../storage/database.ts'
 import {
   PROVIDER_DEFAULTS,
@@ -21,6 +22,19 @@ export class ProviderMemory {
 
   configOf(provider: ProviderId): ProviderConfig {
     return this.#configs.get(provider) ?? PROVIDER_DEFAULTS
+  }
+
+  /** How operators want the endpoints of one model to be used: of the providers for which they said so. */
+  preferences(): ReadonlyMap<ProviderId, ProviderPreference> {
+    const said = [...this.#configs].filter(
+      ([, { priority, routingWeight }]) => priority !== 0 || routingWeight !== null,
+    )
+    return new Map(
+      said.map(([id, { priority, routingWeight }]) => [
+        id,
+        { priority, ...(routingWeight === null ? {} : { weight: routingWeight }) },
+      ]),
+    )
   }
 
   /** Calls `task` after each time that it was read. */
