@@ -257,7 +257,7 @@ test('messages of every role, with every kind of part', () => {
     { role: 'tool', toolCallId: 'call_1', parts: [{ type: 'text', text: 'seen' }] },
     { role: 'assistant', parts: [], toolCalls: [], reasoning: [{ text: 'hm' }], refusal: 'No' },
   ])
-  assert.deepEqual(shape.modalities, { image: true, file: true, audio: true })
+  assert.deepEqual(shape.modalities, { image: true, file: true, audio: true, mediaUrl: true })
 })
 
 const look = { type: 'function', function: { name: 'look' } }
