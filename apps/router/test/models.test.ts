@@ -28,6 +28,7 @@ const BUILT_PROTOCOLS = [
   'cohere_v2',
   'gemini',
   'openai_chat',
+  'openai_responses',
 ]
 
 const catalog = loadCatalog()

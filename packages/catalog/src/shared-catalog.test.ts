@@ -161,6 +161,14 @@ test('the ten disagreements, and what is charged for each', (context) => {
   ])
 })
 
+/** Where chat was proposed, and Responses are spoken: see docs/decisions/0012-who-is-asked-in-responses.md. */
+const ASKED_IN_RESPONSES: ReadonlySet<string> = new Set([
+  'mesh/gpt-5.5@openai',
+  'mesh/gpt-5.4@openai',
+  'mesh/gpt-5.4-mini@openai',
+  'mesh/gpt-5.4-nano@openai',
+])
+
 test("everything else of every endpoint is the proposal's", (context) => {
   const proposal = readProposal(context)
   if (!proposal) return
@@ -180,7 +188,7 @@ test("everything else of every endpoint is the proposal's", (context) => {
       },
       {
         upstream_model_id: proposed.upstream_model_id,
-        protocol: proposed.protocol,
+        protocol: ASKED_IN_RESPONSES.has(id) ? 'openai_responses' : proposed.protocol,
         context_length: proposed.context_length,
         max_output_tokens: proposed.max_output_tokens,
         input_modalities: proposed.input_modalities,

@@ -25,6 +25,11 @@ export interface ChatQuirks {
   readonly textParts: 'separate' | 'joined'
   /** How thinking is switched where effort has no word for off. */
   readonly reasoningSwitch: 'none' | 'thinking' | 'effort' | 'chat_template'
+  /**
+   * Models that call tools only where they do not think: OpenAI's newest, in chat completions.
+   * https://github.com/openai/openai-openapi/issues/541
+   */
+  readonly toolsForbidThinking?: RegExp
   /** Where the model's own reasoning of earlier turns goes back to it. */
   readonly reasoningHistory?: 'reasoning' | 'reasoning_content'
   /** The exact number of letters and digits that a tool call's id must have. */
@@ -86,6 +91,7 @@ const OPENAI: ChatQuirks = {
   documents: 'file',
   textParts: 'separate',
   reasoningSwitch: 'none',
+  toolsForbidThinking: /^mesh\/gpt-5\.[4-9]/,
 }
 
 const ROWS: Readonly<Record<string, ChatQuirks>> = {

@@ -35,10 +35,16 @@ interface ApiPaths {
 
 const chatAt = (base: string): ApiPaths => ({ base, isInference: (path) => path === '/chat/completions' })
 
+/** OpenAI's own API, and Azure's copy of it. */
+const openAiAt = (base: string): ApiPaths => ({
+  base,
+  isInference: (path) => path === '/chat/completions' || path === '/responses',
+})
+
 const apis = {
   anthropic: { base: '/anthropic', isInference: (path) => path === '/v1/messages' },
-  openai: chatAt('/openai/v1'),
-  azure: chatAt('/azure/openai/v1'),
+  openai: openAiAt('/openai/v1'),
+  azure: openAiAt('/azure/openai/v1'),
   google: {
     base: '/google/v1beta',
     isInference: (path) => /^\/models\/[^/]+:(generateContent|streamGenerateContent)$/.test(path),

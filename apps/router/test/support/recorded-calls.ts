@@ -12,15 +12,15 @@ export type RecordedCall =
   | { readonly ok: true; readonly params: ChatCompletionCreateParams }
   | { readonly ok: false; readonly reason: string }
 
-/** Recorded models and their nearest relatives in the catalogue. */
+/** Recorded models and their nearest relatives in the catalogue that are asked in the same protocol. */
 const MODELS: Readonly<Record<string, string>> = {
   'gpt-4o': 'mesh/gpt-4o-mini',
   'gpt-4o-mini': 'mesh/gpt-4o-mini',
   'gpt-4.1-mini': 'mesh/gpt-4.1',
   'gpt-5': 'mesh/gpt-5-mini',
   'gpt-5-mini': 'mesh/gpt-5-mini',
-  'gpt-5.2-proo': 'mesh/gpt-5.4',
-  'gpt-5.4-mini': 'mesh/gpt-5.4-mini',
+  'gpt-5.2-proo': 'mesh/gpt-5-mini',
+  'gpt-5.4-mini': 'mesh/gpt-5-mini',
   'o1-mini': 'mesh/o4-mini',
   'o3-mini': 'mesh/o4-mini',
   'claude-fable-5': 'mesh/claude-sonnet-5',

@@ -148,6 +148,20 @@ test("on Azure, OpenAI's models are asked as OpenAI's are, those of other makers
   assert.deepEqual(other.droppedParameters, ['n', 'verbosity'])
 })
 
+test('of the newest models of OpenAI tools are asked without thinking, and who wished for both is told so', () => {
+  const newest = { provider: 'azure', model: 'mesh/gpt-5.5', protocol: 'azure_openai' } as const
+  const both = encode({ tools: [WEATHER], reasoning: { effort: 'high' } }, newest)
+  assert.equal(both.body.reasoning_effort, 'none')
+  assert.deepEqual(both.droppedParameters, ['reasoning'])
+  const unasked = encode({ tools: [WEATHER] }, newest)
+  assert.equal(unasked.body.reasoning_effort, 'none')
+  assert.deepEqual(unasked.droppedParameters, [])
+  assert.equal(
+    encode({ tools: [WEATHER] }, { ...newest, model: 'mesh/gpt-5-mini' }).body.reasoning_effort,
+    undefined,
+  )
+})
+
 test("Mistral's own words", () => {
   const { body, droppedParameters } = encode(
     {

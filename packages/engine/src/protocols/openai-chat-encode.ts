@@ -154,6 +154,11 @@ function responseFormat(
 /** How hard to think, in the words that the endpoint knows. What it has no word for is dropped. */
 function reasoningFields(ask: Ask, endpoint: Endpoint, quirks: ChatQuirks, dropped: Dropped): JsonObject {
   const effort = effortAsked(ask.reasoning)
+  // These think unasked, so that tools alone would be refused as well.
+  if (ask.tools.length > 0 && quirks.toolsForbidThinking?.test(endpoint.model)) {
+    if (effort !== undefined && effort !== 'none') dropped.add('reasoning')
+    return { reasoning_effort: 'none' }
+  }
   if (effort === undefined) return {}
   if (!endpoint.supportedParameters.includes('reasoning')) {
     if (effort !== 'none') dropped.add('reasoning')

@@ -60,7 +60,7 @@ test('a tool is called, at a model of OpenAI and at one of another maker', async
     type: 'function',
     function: { name: 'look', parameters: { type: 'object', properties: {} } },
   } as const
-  for (const model of ['gpt-5.5', 'deepseek-v3.2', 'llama-4-maverick-17b-128e-instruct-fp8']) {
+  for (const model of ['gpt-5-mini', 'deepseek-v3.2', 'llama-4-maverick-17b-128e-instruct-fp8']) {
     const stream = client.chat.completions.stream({ model, messages, tools: [tool] })
     const [choice] = (await stream.finalChatCompletion()).choices
     assert.equal(choice?.finish_reason, 'tool_calls', model)

@@ -47,7 +47,7 @@ function checkToolSchema(definition: JsonObject, at: string): Problem | undefine
 }
 
 /** Strict mode wants every object closed and every property required. */
-function strictFault(schema: JsonObject, context: string): string | undefined {
+export function strictFault(schema: JsonObject, context: string): string | undefined {
   if (schema.type === 'object' || schema.properties !== undefined) {
     if (schema.additionalProperties !== false) {
       return `In context=${context}, 'additionalProperties' is required to be supplied and to be false.`

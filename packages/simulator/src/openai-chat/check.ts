@@ -73,7 +73,7 @@ const checks: readonly Check[] = [
   checkResponseFormat,
 ]
 
-function checkModel(body: JsonObject, dialect: ChatDialect): Problem | undefined {
+export function checkModel(body: JsonObject, dialect: ChatDialect): Problem | undefined {
   const { model } = body
   if (typeof model !== 'string' || model === '') return invalid('you must provide a model parameter')
   if (dialect.models.test(model)) return undefined
@@ -153,6 +153,11 @@ function checkReasoning(body: JsonObject, dialect: ChatDialect): Problem | undef
     return invalid(message, 'reasoning_effort', 'unsupported_value')
   }
   if ((isGiven(effort) ? effort : facts.defaultEffort) === 'none') return undefined
+  // The newest models call tools there only without thinking.
+  if (isGiven(body.tools) && /^gpt-5\.[4-9]/.test(textAt(body, 'model'))) {
+    const message = `Function tools with reasoning_effort are not supported for ${textAt(body, 'model')} in /v1/chat/completions. To use function tools, use /v1/responses or set reasoning_effort to 'none'.`
+    return invalid(message, 'reasoning_effort')
+  }
   const refused = ['presence_penalty', 'frequency_penalty', 'logprobs', 'top_logprobs', 'logit_bias'].find(
     (name) => isGiven(body[name]) && body[name] !== 0 && body[name] !== false,
   )

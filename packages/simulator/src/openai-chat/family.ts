@@ -1,5 +1,6 @@
 import { type Family, type ReadRequest, type Reply, sseFillers } from '../family.ts'
 import { isObject, textAt } from '../json.ts'
+import { readResponses } from '../openai-responses/responses.ts'
 import { totalTokens } from '../prompt-cache.ts'
 import type { ChatProvider } from '../providers.ts'
 import { filteredPrompt } from './azure.ts'
@@ -17,7 +18,7 @@ import {
 } from './refusal.ts'
 import { chatRendering } from './render.ts'
 
-/** OpenAI's chat completions as `provider` speaks them. */
+/** OpenAI's chat completions as `provider` speaks them, and its Responses where it has them. */
 export function openAiChat(provider: ChatProvider): Family {
   const dialect = chatDialect(provider, '')
   return {
@@ -29,9 +30,11 @@ export function openAiChat(provider: ChatProvider): Family {
     ...(provider === 'azure'
       ? { filteredPrompt: (requestId) => refuse(dialect, filteredPrompt, requestId) }
       : {}),
-    read: (body, _headers, requestId) => {
+    read: (body, _headers, requestId, path) => {
       const request = isObject(body) ? body : {}
-      return read(request, chatDialect(provider, textAt(request, 'model')), requestId)
+      const asked = chatDialect(provider, textAt(request, 'model'))
+      if (path === '/responses') return readResponses(request, asked, requestId)
+      return read(request, asked, requestId)
     },
     streamHeaders,
     jsonHeaders,

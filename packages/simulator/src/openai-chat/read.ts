@@ -6,11 +6,11 @@ import { outputBound } from './check.ts'
 import { type ChatDialect, openAiModel } from './dialects.ts'
 
 /** What a message costs beside its text. */
-const messageTokens = 4
-const imageTokens = { low: 85, high: 765 } as const
-const fileTokens = 1_500
+export const messageTokens = 4
+export const imageTokens = { low: 85, high: 765 } as const
+export const fileTokens = 1_500
 const audioTokens = 500
-const reasoningTokensByEffort: Readonly<Record<string, number>> = {
+export const reasoningTokensByEffort: Readonly<Record<string, number>> = {
   none: 0,
   minimal: 16,
   low: 64,
