@@ -15,7 +15,7 @@ export const CALL_MUTATIONS: readonly Mutation[] = [
     file: 'apps/router/src/call/hold-size.ts',
     from: 'maxOutputTokens === undefined ? Math.min(cap, firstOutput(candidates, policy) * choices) : cap',
     to: 'Math.min(cap, firstOutput(candidates, policy) * choices)',
-    test: 'apps/router/test/holds-and-cuts.test.ts',
+    test: 'apps/router/src/call/hold-size.test.ts',
   },
   {
     breaks: 'All that a provider can write is held, and told it, where a cancel does not stop its bill',

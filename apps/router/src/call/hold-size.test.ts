@@ -41,6 +41,7 @@ test('where the first bills on, all that it can write is held, and not what a la
 
 test('all of a stated max_tokens is held, and the dearest price of all candidates', () => {
   assert.deepEqual(size([ANTHROPIC, BEDROCK], 100), [100, 100])
+  assert.deepEqual(size([ANTHROPIC], 8_000, 2), [16_000, 16_000])
   assert.deepEqual(size([NOVA], 100_000), [4_096, 4_096])
   const mixed = sizeHold({ candidates: [NOVA, OPUS], maxOutputTokens: 100, choices: 1, policy })
   assert.equal(mixed.outputPicoPerToken, OPUS.sellPrices.rates.output)
