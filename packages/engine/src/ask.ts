@@ -9,6 +9,11 @@ export type JsonObject = { readonly [key: string]: Json }
  * It holds content, so nothing of it is ever logged, stored or put in an error message.
  */
 export interface Ask {
+  /**
+   * What is to be made of texts instead of an answer to messages, of which there are none then: nothing is generated,
+   * and only input is paid for. Absent for a conversation.
+   */
+  readonly task?: Task
   readonly messages: readonly Message[]
   readonly tools: readonly Tool[]
   readonly toolChoice?: ToolChoice
@@ -30,6 +35,31 @@ export interface Ask {
   readonly stream: boolean
   /** The caller wants usage in a chunk of its own (`stream_options.include_usage`). */
   readonly usageChunk: boolean
+}
+
+export type Task = EmbedTask | RankTask
+
+/** A vector for each text. */
+export interface EmbedTask {
+  readonly type: 'embed'
+  /** Texts, or each text as its tokens in the model's own vocabulary. */
+  readonly inputs: readonly string[] | readonly (readonly number[])[]
+  /** How long the vectors are to be; absent for as long as the model makes them. */
+  readonly dimensions?: number
+  readonly encoding: 'float' | 'base64'
+  /** What the vectors are for, where a model makes a difference of it. */
+  readonly purpose?: 'search_query' | 'search_document' | 'classification' | 'clustering'
+}
+
+/** A score for each document: how well it answers the query. */
+export interface RankTask {
+  readonly type: 'rank'
+  readonly query: string
+  readonly documents: readonly string[]
+  /** Only the best are wanted, and no more than so many. */
+  readonly resultsMax?: number
+  /** The caller wants the texts beside their scores. They never come from a provider. */
+  readonly returnDocuments: boolean
 }
 
 export type Message =
@@ -171,6 +201,11 @@ export interface AskShape {
   readonly parameters: readonly string[]
   /** How much thinking is asked for, where it is. */
   readonly reasoning?: Pick<ReasoningRequest, 'effort' | 'maxTokens'>
+  /**
+   * What an endpoint must take to be asked at all, for an answer without it is none: `dimensions`, `input.tokens`
+   * (texts as tokens), `input.120_texts` (so many at once).
+   */
+  readonly needs?: readonly string[]
 }
 
 /** How much input there is, before it is known which model will count it: a bound on its tokens, and plain sizes. */
@@ -180,6 +215,8 @@ export interface InputBound {
   /** UTF-8 bytes of the same text as it came, and nothing else: what fair estimates are made from. */
   readonly textBytes: number
   readonly messages: number
+  /** How many texts are read one by one, each with a context of its own; 1 where it is not said. */
+  readonly contexts?: number
   readonly images: number
   readonly files: number
   readonly audioSeconds: number

@@ -130,3 +130,30 @@ test('plain sizes are those of the text alone, and JSON counts once', () => {
   )
   assert.deepEqual([bound.textBytes, bound.messages], [6 + 4 + '{"type":"object"}'.length, 2])
 })
+
+test('each text of a task has a context of its own', () => {
+  const text = 'x'.repeat(1_000)
+  const bound = boundInput(ask({ task: { type: 'embed', inputs: [text, text, text], encoding: 'float' } }))
+  assert.ok(bound.textTokens >= 3_000)
+  assert.equal(bound.contexts, 3)
+  assert.equal(inputTokensMax(bound, endpoint('mesh/embed', 500)), 1_500)
+  assert.equal(inputTokensMax(bound, endpoint('mesh/embed', 8_000)), bound.textTokens)
+})
+
+test('a text that comes as tokens has no more of them', () => {
+  const bound = boundInput(ask({ task: { type: 'embed', inputs: [[1, 2, 3], [4]], encoding: 'float' } }))
+  const frame = boundInput(ask({ task: { type: 'embed', inputs: [[], []], encoding: 'float' } }))
+  assert.equal(bound.textTokens - frame.textTokens, 4)
+})
+
+test('a query is read anew with every document', () => {
+  const bytes = fc.array(fc.string({ unit: 'binary' }), { minLength: 1, maxLength: 5 })
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary' }), bytes, (query, documents) => {
+      const pairs = documents.map((document) => Buffer.byteLength(query) + Buffer.byteLength(document))
+      const bound = boundInput(ask({ task: { type: 'rank', query, documents, returnDocuments: false } }))
+      assert.ok(bound.textTokens >= pairs.reduce((sum, pair) => sum + pair, 0))
+      assert.equal(bound.contexts, documents.length)
+    }),
+  )
+})

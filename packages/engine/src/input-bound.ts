@@ -1,5 +1,6 @@
 import type { Endpoint, ModelId } from '@mesh/catalog/catalog.ts'
-import type { Ask, InputBound, InputPart, Message, Tool } from './ask.ts'
+import type { Ask, InputBound, InputPart, Message, Task, Tool } from './ask.ts'
+import { BYTES_PER_TOKEN_USUAL } from './input-estimate.ts'
 import { sizeOf } from './text-size.ts'
 
 /**
@@ -51,6 +52,7 @@ const IMAGE_TOKENS_MAX: readonly (readonly [prefix: ModelId, tokens: number])[] 
 
 /** Bounds everything of an ask that goes upstream. Linear in its size. */
 export function boundInput(ask: Ask): InputBound {
+  if (ask.task) return boundTask(ask.task)
   const total: Total = {
     textTokens: TOKENS_PER_CALL,
     textBytes: 0,
@@ -83,7 +85,28 @@ export function inputTokensMax(
 ): number {
   if (bound.files > 0 || bound.audioSeconds > 0) return endpoint.contextTokens
   const perImage = bound.images === 0 ? 0 : imageTokensMax(endpoint)
-  return Math.min(bound.textTokens + bound.images * perImage, endpoint.contextTokens)
+  const contextTokens = endpoint.contextTokens * (bound.contexts ?? 1)
+  return Math.min(bound.textTokens + bound.images * perImage, contextTokens)
+}
+
+/** Each text of a task has a context of its own. A ranking reads its query anew with every document. */
+function boundTask(task: Task): InputBound {
+  const total: Total = { textTokens: 0, textBytes: 0, messages: 0, images: 0, files: 0, audioSeconds: 0 }
+  const texts = task.type === 'embed' ? task.inputs : task.documents
+  for (const text of texts) {
+    total.textTokens += task.type === 'embed' ? TOKENS_PER_MESSAGE : TOKENS_PER_CALL
+    if (typeof text === 'string') addText(total, text)
+    else {
+      total.textTokens += text.length
+      total.textBytes += text.length * BYTES_PER_TOKEN_USUAL
+    }
+  }
+  if (task.type === 'rank') {
+    const { bytes, composedBytesMax } = sizeOf(task.query)
+    total.textBytes += bytes * texts.length
+    total.textTokens += composedBytesMax * texts.length
+  }
+  return { ...total, contexts: texts.length }
 }
 
 function imageTokensMax(endpoint: Pick<Endpoint, 'model' | 'contextTokens'>): number {

@@ -39,6 +39,8 @@ export interface MeterInput {
   readonly candidate: Candidate
   /** What the input comes to by our own count (`estimateInput`). */
   readonly input: InputEstimate
+  /** How many texts were read one by one (`InputBound.contexts`). */
+  readonly contexts?: number
   /** How many answers the provider was asked for (`Protocol.choices`). */
   readonly choices: number
   /** Whether the model may produce tokens that no event shows (`mayThinkUnseen`). */
@@ -98,6 +100,9 @@ export class Meter {
       case 'usage':
         this.#reported = this.#reported ? later(this.#reported, event.usage) : event.usage
         break
+      // Nobody is billed for vectors and scores, only for what they are made of.
+      case 'vector':
+      case 'score':
       case 'reasoning-end':
       case 'finish':
       case 'failure':
@@ -240,10 +245,11 @@ export class Meter {
 
   #boundInput(buckets: TokenBuckets, flags: Set<UsageFlag>): TokenBuckets {
     const { endpoint, inputTokensMax } = this.#input.candidate
+    const contextTokens = endpoint.contextTokens * (this.#input.contexts ?? 1)
     const total = inputTokens(buckets)
-    if (total > endpoint.contextTokens) flags.add('exceeds_context')
+    if (total > contextTokens) flags.add('exceeds_context')
     if (total > inputTokensMax) flags.add('exceeds_hold')
-    return lowered(buckets, INPUT_NAMES, Math.min(endpoint.contextTokens, inputTokensMax))
+    return lowered(buckets, INPUT_NAMES, Math.min(contextTokens, inputTokensMax))
   }
 
   #boundOutput(buckets: TokenBuckets, outputTokensHeld: number, flags: Set<UsageFlag>): TokenBuckets {

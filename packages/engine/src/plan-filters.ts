@@ -41,8 +41,8 @@ export function filterCallOf(input: PlanInput, choosesModel: boolean): FilterCal
     neededParameters: route.requireParameters
       ? shape.parameters
       : choosesModel
-        ? shape.parameters.filter((name) => NEEDED.has(name))
-        : [],
+        ? shape.parameters.filter((name) => NEEDED.has(name) || shape.needs?.includes(name))
+        : (shape.needs ?? []),
     inputTokensFewest: Math.floor(shape.inputTokensBound.textBytes / BYTES_PER_TOKEN_MAX),
     inputTokensUsual: usualInputTokens(shape.inputTokensBound, Number.MAX_SAFE_INTEGER),
   }
@@ -122,7 +122,8 @@ function lacksParameters({ endpoint }: PlanEntry, { neededParameters, snapshot }
  * and the provider judges the others. A model that is chosen for him has room for what the call probably comes to.
  */
 function isTooSmall({ endpoint }: PlanEntry, call: FilterCall): boolean {
-  const { contextTokens, outputTokensMax } = endpoint
+  const { outputTokensMax } = endpoint
+  const contextTokens = endpoint.contextTokens * (call.shape.inputTokensBound.contexts ?? 1)
   if (call.inputTokensFewest > contextTokens) return true
   if (!call.choosesModel) return false
   const outputTokens = call.shape.maxOutputTokens ?? 0

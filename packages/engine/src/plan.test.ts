@@ -374,3 +374,28 @@ test('a plan never depends on the order of the catalogue, and puts a cheaper end
     }),
   )
 })
+
+test('an endpoint that does not take what a call needs is left out, whether or not parameters are required', () => {
+  const able = exampleEndpoint('mesh/one', 'acme', { supportedParameters: ['dimensions'] })
+  const unable = exampleEndpoint('mesh/one', 'bolt', { supportedParameters: [] })
+  const shape = exampleShape({ parameters: ['seed', 'dimensions'], needs: ['dimensions'] })
+  const planned = plan(planInput({ endpoints: [able, unable], input: { shape } }))
+  assert.deepEqual(
+    planned.candidates.map(({ endpoint }) => endpoint.provider),
+    ['acme'],
+  )
+  assert.deepEqual(planned.excluded, [{ endpoint: unable.id, by: 'parameters' }])
+})
+
+test('texts that each fit a context of their own fit together', () => {
+  const endpoint = exampleEndpoint('mesh/one', 'acme', { contextTokens: 10 })
+  const shapeOf = (contexts: number) => {
+    const { inputTokensBound } = exampleShape()
+    return exampleShape({ inputTokensBound: { ...inputTokensBound, textBytes: 3_000, contexts } })
+  }
+  const words = (contexts: number) =>
+    plan(planInput({ endpoints: [endpoint], input: { shape: shapeOf(contexts) } })).excluded.map(
+      ({ by }) => by,
+    )
+  assert.deepEqual([words(1), words(2), words(3)], [['context_length'], ['context_length'], []])
+})

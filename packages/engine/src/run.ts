@@ -3,6 +3,7 @@ import { Answer, type Reply } from './answer.ts'
 import type { Ask, AskShape } from './ask.ts'
 import { type AttemptLimits, UpstreamAttempt } from './attempt.ts'
 import type { Cancel, Clock } from './clock.ts'
+import { ExpectedAnswer } from './expected-answer.ts'
 import { reportOf } from './health/attempt-report.ts'
 import { type Gate, OPEN_GATE } from './health/gate.ts'
 import { estimateInput } from './input-estimate.ts'
@@ -173,6 +174,7 @@ function dispatch(call: Call, candidate: Candidate, target: UpstreamTarget): Dis
   const meter = new Meter({
     candidate,
     input: estimateInput(ask, shape.inputTokensBound, candidate.inputTokensMax),
+    contexts: shape.inputTokensBound.contexts ?? 1,
     choices,
     thinksUnseen: mayThinkUnseen(endpoint, ask),
     startedAtMs,
@@ -195,6 +197,7 @@ function dispatch(call: Call, candidate: Candidate, target: UpstreamTarget): Dis
     attempt,
     meter,
     answer,
+    expected: new ExpectedAnswer(ask, choices),
     isStreamed,
     choices,
     outputTokensAllowed,
@@ -241,7 +244,10 @@ async function relay(call: Call, dispatched: Dispatched): Promise<RelayEnd> {
   for (;;) {
     const step = await attempt.next()
     if (step.type === 'ended') {
-      if (step.end.type === 'complete') await answer.complete()
+      if (step.end.type !== 'complete') return step.end
+      const { incomplete } = dispatched.expected
+      if (incomplete) return { type: 'failed', failure: incomplete }
+      await answer.complete()
       return step.end
     }
     const end = await takeWhileHeld(call, dispatched, step.events)
@@ -259,12 +265,12 @@ async function relay(call: Call, dispatched: Dispatched): Promise<RelayEnd> {
  */
 async function takeWhileHeld(
   { engine, allowance }: Call,
-  { meter, answer, choices, outputTokensAllowed }: Dispatched,
+  { meter, answer, expected, outputTokensAllowed }: Dispatched,
   events: readonly StreamEvent[],
 ): Promise<RelayEnd | undefined> {
   const nowMs = engine.clock.monotonic()
   for (const event of events) {
-    if ('choice' in event && event.choice >= choices) return UNASKED_CHOICE
+    if (!expected.takes(event)) return UNASKED
     meter.count(event, nowMs)
     if (meter.outputTokensMin > outputTokensAllowed) return overrun(answer)
     const isCovered = allowance.covers(meter.outputTokensMax(nowMs))
@@ -277,7 +283,7 @@ async function takeWhileHeld(
 }
 
 const CUT: RelayEnd = { type: 'cut' }
-const UNASKED_CHOICE: RelayEnd = { type: 'failed', failure: { outcome: 'uncertain', reason: 'malformed' } }
+const UNASKED: RelayEnd = { type: 'failed', failure: { outcome: 'uncertain', reason: 'malformed' } }
 
 /** Whoever goes on past the output that was allowed is stopped; where nothing within it can be shown, others may try. */
 function overrun(answer: Answer): RelayEnd {

@@ -34,6 +34,10 @@ export type StreamEvent =
       readonly index: number
       readonly fragment: string
     }
+  /** The vector of an input, by its place among them. */
+  | { readonly type: 'vector'; readonly index: number; readonly vector: Vector }
+  /** How well a document answers a query, by its place among the documents. */
+  | { readonly type: 'score'; readonly index: number; readonly score: number }
   | { readonly type: 'finish'; readonly choice: number; readonly reason: FinishReason }
   /** Usage as far as the upstream has told it; a later one replaces an earlier one. */
   | { readonly type: 'usage'; readonly usage: ReportedUsage }
@@ -45,6 +49,9 @@ export type StreamEvent =
    */
   | { readonly type: 'end' }
 
+/** Numbers as they are, or packed: 32-bit floats, the lowest byte first, in base64. */
+export type Vector = readonly number[] | string
+
 /** Whether an event carries something that the model produced, rather than news of the answer's course. */
 export function isOutput(event: StreamEvent): boolean {
   switch (event.type) {
@@ -55,6 +62,8 @@ export function isOutput(event: StreamEvent): boolean {
     case 'tool-arguments':
       return event.fragment !== ''
     case 'tool-call':
+    case 'vector':
+    case 'score':
       return true
     default:
       return false

@@ -1,6 +1,7 @@
 import { EMPTY_BUCKETS } from '@mesh/catalog/token-buckets.ts'
 import type { Answer } from './answer.ts'
 import type { AttemptEnd, UpstreamAttempt } from './attempt.ts'
+import type { ExpectedAnswer } from './expected-answer.ts'
 import type { Failure } from './failure.ts'
 import type { Meter } from './meter.ts'
 import type { Candidate } from './plan.ts'
@@ -13,6 +14,7 @@ export interface Dispatched {
   readonly attempt: UpstreamAttempt
   readonly meter: Meter
   readonly answer: Answer
+  readonly expected: ExpectedAnswer
   /** Whether the upstream was asked to stream. */
   readonly isStreamed: boolean
   /** How many answers it was asked for. */

@@ -129,6 +129,17 @@ export function anthropicUsage(usage: JsonObject): ReportedUsage {
   return { buckets, flags: [...flags] }
 }
 
+/** Reads the `usage` of vectors and scores, for which nothing is generated: its total is its input. */
+export function inputOnlyUsage(usage: JsonObject): ReportedUsage {
+  const flags = new Set<UsageFlag>()
+  const prompt = countOf(usage.prompt_tokens, flags)
+  const total = countOf(usage.total_tokens, flags)
+  if (prompt !== undefined && total !== undefined && prompt !== total) flags.add('sum_mismatch')
+  if (prompt === undefined && total === undefined) flags.add('missing')
+  const input = Math.max(prompt ?? 0, total ?? 0)
+  return { buckets: { ...EMPTY_BUCKETS, input }, flags: [...flags] }
+}
+
 /**
  * Reads Cohere's `usage` (`meta` of its embeddings). What Cohere charges for is `billed_units`; `tokens` also counts
  * what its own templates and a model's thinking add, "which users are not charged for", so it counts only where no

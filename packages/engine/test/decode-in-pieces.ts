@@ -1,5 +1,5 @@
 import type { Decoder } from '../src/protocol.ts'
-import type { StreamEvent } from '../src/stream-event.ts'
+import type { StreamEvent, Vector } from '../src/stream-event.ts'
 
 const encoder = new TextEncoder()
 
@@ -24,6 +24,8 @@ export function decodeInPieces(
 /** An answer as a reader would put it together from its events. */
 export interface GatheredAnswer {
   readonly choices: readonly GatheredChoice[]
+  readonly vectors: readonly Vector[]
+  readonly scores: readonly { readonly index: number; readonly score: number }[]
   readonly usage: Extract<StreamEvent, { type: 'usage' }>['usage'] | undefined
   readonly failure: Extract<StreamEvent, { type: 'failure' }>['failure'] | undefined
   readonly ended: boolean
@@ -41,6 +43,8 @@ export interface GatheredChoice {
 
 export function gather(events: readonly StreamEvent[]): GatheredAnswer {
   const choices: GatheredChoice[] = []
+  const vectors: Vector[] = []
+  const scores: { index: number; score: number }[] = []
   let usage: GatheredAnswer['usage']
   let failure: GatheredAnswer['failure']
   let ended = false
@@ -89,6 +93,12 @@ export function gather(events: readonly StreamEvent[]): GatheredAnswer {
         call.arguments += event.fragment
         break
       }
+      case 'vector':
+        vectors[event.index] = event.vector
+        break
+      case 'score':
+        scores.push({ index: event.index, score: event.score })
+        break
       case 'finish':
         at(event.choice).finish = event.reason
         break
@@ -102,5 +112,5 @@ export function gather(events: readonly StreamEvent[]): GatheredAnswer {
         ended = true
     }
   }
-  return { choices, usage, failure, ended }
+  return { choices, vectors, scores, usage, failure, ended }
 }

@@ -4,9 +4,10 @@ import type { AnswerBounds, Decoder, Protocol, ResponseHeaders } from '../protoc
 import { classifyAnswer } from '../upstream-failure.ts'
 import { cohereChatReader } from './cohere-chat-decode.ts'
 import { cohereChatTakes, encodeCohereChat } from './cohere-chat-encode.ts'
+import { cohereEmbedTakes, encodeCohereEmbed, encodeCohereRerank, readCohereTask } from './cohere-tasks.ts'
 
 /**
- * Cohere's API, version 2. https://docs.cohere.com/reference/about
+ * Cohere's API, version 2: chat, embeddings and ranking. https://docs.cohere.com/reference/about
  *
  * `message-end` is the terminal event of a stream, a whole document that of an answer in one piece. The base URL holds
  * `/v2`.
@@ -14,8 +15,12 @@ import { cohereChatTakes, encodeCohereChat } from './cohere-chat-encode.ts'
 export const cohereV2: Protocol = {
   // A message is one answer.
   choices: () => 1,
-  encode: encodeCohereChat,
-  takes: cohereChatTakes,
+  encode(ask, endpoint, options) {
+    if (ask.task?.type === 'embed') return encodeCohereEmbed(ask.task, ask, endpoint)
+    if (ask.task?.type === 'rank') return encodeCohereRerank(ask.task, ask, endpoint)
+    return encodeCohereChat(ask, endpoint, options)
+  },
+  takes: (endpoint, parameter) => cohereEmbedTakes(parameter) ?? cohereChatTakes(endpoint, parameter),
   decoder: cohereDecoder,
   classify: classifyCohere,
 }
@@ -27,7 +32,9 @@ function cohereDecoder(bounds: AnswerBounds): Decoder {
       message: chat.event,
       // Follows `message-end`, which has said it all.
       done: () => {},
-      document: chat.document,
+      document(body, emit) {
+        if (!readCohereTask(body, emit)) chat.document(body, emit)
+      },
     },
     bounds,
   )

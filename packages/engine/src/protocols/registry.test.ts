@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { Endpoint } from '@mesh/catalog/catalog.ts'
 import { loadCatalog } from '@mesh/catalog/load.ts'
 import { testAsk } from '../../test/endpoints.ts'
 import type { Ask } from '../ask.ts'
@@ -41,8 +42,14 @@ const ASKS: Readonly<Record<string, Partial<Ask>>> = {
   prompt_cache_key: { extras: { prompt_cache_key: 'key' } },
 }
 
+/** What is asked for in the others' words is no conversation. */
+function chatEndpoints(): readonly Endpoint[] {
+  const chats = loadCatalog().models.filter(({ kind }) => kind === 'chat')
+  return chats.flatMap(({ endpoints }) => endpoints)
+}
+
 test('a protocol takes a parameter at an endpoint exactly where its encoder does not drop it', () => {
-  const endpoints = loadCatalog().models.flatMap((model) => model.endpoints)
+  const endpoints = chatEndpoints()
   let compared = 0
   for (const endpoint of endpoints) {
     const protocol = protocolFor(endpoint.protocol)
@@ -66,7 +73,7 @@ test('a protocol says how many answers it asks for', () => {
   let dropping = 0
   let taking = 0
   const ask = testAsk({ choices: 3 })
-  for (const endpoint of loadCatalog().models.flatMap(({ endpoints }) => endpoints)) {
+  for (const endpoint of chatEndpoints()) {
     const protocol = protocolFor(endpoint.protocol)
     if (!protocol) continue
     const { body, droppedParameters } = protocol.encode(ask, endpoint, { stream: false })

@@ -4,8 +4,11 @@ import { anthropicMessages } from './anthropic-messages.ts'
 import { bedrockConverse } from './bedrock-converse.ts'
 import { cohereV2 } from './cohere.ts'
 import { gemini } from './gemini.ts'
+import { geminiEmbed } from './gemini-embed.ts'
+import { jinaStyleRerank } from './jina-rerank.ts'
 import { openaiChat } from './openai-chat.ts'
 import { openaiResponses } from './openai-responses.ts'
+import { openaiEmbeddings } from './openai-embeddings.ts'
 
 const PROTOCOLS: { readonly [Name in ProtocolName]?: Protocol } = {
   openai_chat: openaiChat,
@@ -16,6 +19,10 @@ const PROTOCOLS: { readonly [Name in ProtocolName]?: Protocol } = {
   cohere_v2: cohereV2,
   gemini,
   bedrock_converse: bedrockConverse,
+  openai_embeddings: openaiEmbeddings,
+  azure_openai_embeddings: openaiEmbeddings,
+  gemini_embed: geminiEmbed,
+  jina_style_rerank: jinaStyleRerank,
 }
 
 /** The protocol of that name, or `undefined` where this build does not speak it. */
