@@ -106,7 +106,7 @@ function modelsPage(): string {
       String(endpoint.outputTokensMax),
       formatPricePerMillion(endpoint.prices.rates.input),
       formatPricePerMillion(endpoint.prices.rates.output),
-      protocolFor(endpoint.protocol) && model.kind === 'chat' ? 'yes' : `not yet (${endpoint.protocol})`,
+      protocolFor(endpoint.protocol) ? 'yes' : `not yet (${endpoint.protocol})`,
     ]),
   )
   return page(

@@ -33,21 +33,22 @@ interface ApiPaths {
   readonly isInference: (path: string) => boolean
 }
 
-const chatAt = (base: string): ApiPaths => ({ base, isInference: (path) => path === '/chat/completions' })
+function at(base: string, ...paths: readonly string[]): ApiPaths {
+  return { base, isInference: (path) => paths.includes(path) }
+}
+
+const chatAt = (base: string): ApiPaths => at(base, '/chat/completions')
 
 /** OpenAI's own API, and Azure's copy of it. */
-const openAiAt = (base: string): ApiPaths => ({
-  base,
-  isInference: (path) => path === '/chat/completions' || path === '/responses',
-})
+const openAiAt = (base: string): ApiPaths => at(base, '/chat/completions', '/responses', '/embeddings')
 
 const apis = {
-  anthropic: { base: '/anthropic', isInference: (path) => path === '/v1/messages' },
+  anthropic: at('/anthropic', '/v1/messages'),
   openai: openAiAt('/openai/v1'),
   azure: openAiAt('/azure/openai/v1'),
   google: {
     base: '/google/v1beta',
-    isInference: (path) => /^\/models\/[^/]+:(generateContent|streamGenerateContent)$/.test(path),
+    isInference: (path) => /^\/models\/[^/]+:(generateContent|streamGenerateContent|embedContent|batchEmbedContents)$/.test(path),
   },
   'amazon-bedrock': {
     base: '/amazon-bedrock',
@@ -59,8 +60,8 @@ const apis = {
   groq: chatAt('/groq/openai/v1'),
   fireworks: chatAt('/fireworks/inference/v1'),
   deepinfra: chatAt('/deepinfra/v1/openai'),
-  cohere: { base: '/cohere/v2', isInference: (path) => ['/chat', '/embed', '/rerank'].includes(path) },
-  nearai: chatAt('/nearai/v1'),
+  cohere: at('/cohere/v2', '/chat', '/embed', '/rerank'),
+  nearai: at('/nearai/v1', '/chat/completions', '/embeddings', '/rerank'),
   tinfoil: chatAt('/tinfoil/v1'),
 } as const satisfies Partial<Record<ProviderId, ApiPaths>>
 

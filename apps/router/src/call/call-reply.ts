@@ -35,6 +35,7 @@ export function createCallReply(shape: Shape, id: CallId, ask: Ask, createdSecon
           },
         }
       : {}),
+    ...(ask.task ? { task: ask.task } : {}),
     usageChunk: ask.usageChunk,
     excludeReasoning: ask.reasoning?.exclude === true,
   })

@@ -66,7 +66,7 @@ const PAID: ReadonlySet<BillingReason> = new Set([
   'estimated_usage',
 ])
 
-function billingReasonFor({ status, usage, finishReason }: RunOutcome): BillingReason {
+function billingReasonFor({ status, served, usage, finishReason }: RunOutcome): BillingReason {
   switch (status) {
     case 'failed':
       return 'upstream_error_not_billed'
@@ -77,7 +77,10 @@ function billingReasonFor({ status, usage, finishReason }: RunOutcome): BillingR
     case 'deadline':
       return 'estimated_usage'
     case 'completed':
-      if (outputTokens(usage.buckets) === 0) return 'zero_completion_not_billed'
+      // Vectors and scores are no output; where nothing can be generated, nothing is missing.
+      if (outputTokens(usage.buckets) === 0 && served?.endpoint.outputTokensMax !== 0) {
+        return 'zero_completion_not_billed'
+      }
       if (usage.source !== 'reported') return 'estimated_usage'
       return finishReason === 'length' ? 'truncated_by_length' : 'completed'
   }

@@ -37,8 +37,6 @@ const NOT_OFFERED: readonly (readonly [prefix: string, advice: string])[] = [
 const NOT_BUILT: readonly (readonly [prefix: string, instead: string])[] = [
   ['/v1/responses', 'Use POST /v1/chat/completions.'],
   ['/v1/messages', 'Use POST /v1/chat/completions, which takes every model.'],
-  ['/v1/embeddings', 'Ask a provider of embeddings directly.'],
-  ['/v1/rerank', 'Ask a provider of rerankers directly.'],
   ['/v1/tokens', 'The usage of POST /v1/chat/completions says how many tokens a call had.'],
   ['/v1/route', 'The answer of POST /v1/chat/completions says in routing what was chosen.'],
   ['/v1/monitoring', 'Use GET /v1/usage and GET /v1/logs.'],

@@ -82,9 +82,6 @@ function healthView(health: EndpointHealth | undefined): Record<string, unknown>
 }
 
 function availability(model: Model, usable: readonly Endpoint[]): Record<string, unknown> {
-  if (model.kind !== 'chat') {
-    return { available: false, unavailable_reason: `MESH does not serve ${model.kind} calls yet.` }
-  }
   if (usable.length > 0) return { available: true }
   const protocols = [...new Set(model.endpoints.map(({ protocol }) => protocol))]
   return { available: false, unavailable_reason: notBuilt(protocols.join(', ')) }

@@ -47,6 +47,20 @@ export const ACCESS_TABLE: readonly AccessRow[] = [
     status: 200,
     body: () => ({ model: MODEL, max_tokens: 8, messages: [{ role: 'user', content: 'Hello' }] }),
   },
+  {
+    method: 'POST',
+    path: '/v1/embeddings',
+    serves: 'chat',
+    status: 200,
+    body: () => ({ model: 'mesh/text-embedding-3-small', input: 'Hello', dimensions: 8 }),
+  },
+  {
+    method: 'POST',
+    path: '/v1/rerank',
+    serves: 'chat',
+    status: 200,
+    body: () => ({ model: 'mesh/qwen3-reranker-0.6b', query: 'Hello', documents: ['Hello', 'there'] }),
+  },
 
   { method: 'GET', path: '/v1/accounts/me', serves: 'any key', status: 200 },
   {

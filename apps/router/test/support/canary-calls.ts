@@ -26,6 +26,7 @@ const VALUED: Readonly<Record<string, string>> = {
 export async function callInEveryWay(caller: CanaryCaller, database: Database): Promise<void> {
   await makeKeys(caller)
   await succeed(caller)
+  await makeVectorsAndScores(caller)
   await failAtProviders(caller)
   await leave(caller, database)
   await beRefused(caller)
@@ -54,6 +55,34 @@ async function succeed(caller: CanaryCaller): Promise<void> {
       const calling = conversation(canaries, model, { stream, messages, response_format: undefined })
       const called = await caller.call(`${model} calls a tool`, calling)
       assert.match(called.text, /CNRY-/, 'the reply has a canary in the arguments of its tool call')
+    }
+  }
+}
+
+/** Texts that become vectors and scores, and texts of which nothing can be made. */
+async function makeVectorsAndScores(caller: CanaryCaller): Promise<void> {
+  const { canaries } = caller
+  const text = canaries.of('text')
+  const bad = canaries.of('bad value')
+  const vectors = { model: 'mesh/text-embedding-3-small', input: [text, text], user: canaries.of('user') }
+  const scores = {
+    model: 'mesh/qwen3-reranker-0.6b',
+    query: canaries.of('query'),
+    documents: [text, { text, [canaries.of('document member')]: bad }],
+    return_documents: true,
+  }
+  for (const [path, body] of [
+    ['/v1/embeddings', vectors],
+    ['/v1/rerank', scores],
+  ] as const) {
+    assert.equal((await caller.ask('POST', path, body)).status, 200)
+    for (const steering of ['malformed', 'error_first', 'rate_limit', 'html']) {
+      const failed = await caller.ask('POST', path, { ...body, ...metadataOf(canaries, steering) })
+      assert.ok(failed.status >= 500, failed.text)
+    }
+    for (const extras of [{ [bad]: bad, input: { [bad]: bad }, query: [bad] }, { model: bad }, { provider: { only: [bad] } }]) {
+      const refused = await caller.ask('POST', path, { ...body, ...extras })
+      assert.ok(refused.status >= 400 && refused.status < 500, refused.text)
     }
   }
 }

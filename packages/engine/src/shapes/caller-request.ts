@@ -60,6 +60,7 @@ export function chatRequest(read: ReadChat, options: ParseOptions): ParsedReques
 }
 
 function toShape(ask: Ask, bound: InputBound): AskShape {
+  const needs = needsOf(ask)
   return {
     inputTokensBound: bound,
     ...(ask.maxOutputTokens === undefined ? {} : { maxOutputTokens: ask.maxOutputTokens }),
@@ -70,7 +71,8 @@ function toShape(ask: Ask, bound: InputBound): AskShape {
       audio: bound.audioSeconds > 0,
       ...(namesMediaByUrl(ask) ? { mediaUrl: true } : {}),
     },
-    parameters: parametersUsed(ask),
+    parameters: [...parametersUsed(ask), ...needs],
+    ...(needs.length > 0 ? { needs } : {}),
     ...(ask.reasoning ? { reasoning: thinkingAsked(ask.reasoning) } : {}),
   }
 }
@@ -83,6 +85,17 @@ function namesMediaByUrl({ messages }: Ask): boolean {
 
 function thinkingAsked({ effort, maxTokens }: ReasoningRequest): NonNullable<AskShape['reasoning']> {
   return { ...(effort === undefined ? {} : { effort }), ...(maxTokens === undefined ? {} : { maxTokens }) }
+}
+
+/** What an endpoint must take to be asked for vectors or scores at all. */
+function needsOf({ task }: Ask): readonly string[] {
+  if (task?.type !== 'embed') return []
+  const { inputs, dimensions } = task
+  return [
+    ...(dimensions === undefined ? [] : ['dimensions']),
+    ...(inputs.every((text) => typeof text === 'string') ? [] : ['input.tokens']),
+    `input.${inputs.length}_texts`,
+  ]
 }
 
 /** In the catalogue's words. A parameter that asks for the default asks for nothing. */

@@ -1,7 +1,7 @@
 import type { ModelId, ProtocolName, ProviderId } from '@mesh/catalog/catalog.ts'
 import type { NanoUsd } from '@mesh/catalog/money.ts'
 import type { TokenBuckets } from '@mesh/catalog/token-buckets.ts'
-import type { Json, JsonObject } from '../ask.ts'
+import type { Json, JsonObject, Task } from '../ask.ts'
 import type { FinishReason, StreamEvent } from '../stream-event.ts'
 import type { ErrorFacts } from './shape.ts'
 
@@ -37,6 +37,8 @@ export interface ReplyInfo {
     readonly provider: ProviderId
     readonly protocol: ProtocolName
   }
+  /** What was asked for instead of an answer to messages. */
+  readonly task?: Task
   /** The caller wants usage in a chunk of its own. */
   readonly usageChunk: boolean
   /** The caller wants no reasoning in the answer. */

@@ -1,6 +1,8 @@
 import { type Family, type ReadRequest, type Reply, sseFillers } from '../family.ts'
 import { isObject, textAt } from '../json.ts'
 import { readResponses } from '../openai-responses/responses.ts'
+import { readEmbeddings } from '../openai-tasks/embeddings.ts'
+import { readRerank } from '../openai-tasks/rerank.ts'
 import { totalTokens } from '../prompt-cache.ts'
 import type { ChatProvider } from '../providers.ts'
 import { filteredPrompt } from './azure.ts'
@@ -18,7 +20,7 @@ import {
 } from './refusal.ts'
 import { chatRendering } from './render.ts'
 
-/** OpenAI's chat completions as `provider` speaks them, and its Responses where it has them. */
+/** OpenAI's API as `provider` speaks it: chat completions, and Responses, embeddings and rankings where it has them. */
 export function openAiChat(provider: ChatProvider): Family {
   const dialect = chatDialect(provider, '')
   return {
@@ -32,9 +34,17 @@ export function openAiChat(provider: ChatProvider): Family {
       : {}),
     read: (body, _headers, requestId, path) => {
       const request = isObject(body) ? body : {}
-      const asked = chatDialect(provider, textAt(request, 'model'))
-      if (path === '/responses') return readResponses(request, asked, requestId)
-      return read(request, asked, requestId)
+      const spoken = chatDialect(provider, textAt(request, 'model'))
+      switch (path) {
+        case '/responses':
+          return readResponses(request, spoken, requestId)
+        case '/embeddings':
+          return readEmbeddings(request, spoken, requestId)
+        case '/rerank':
+          return readRerank(request, spoken, requestId)
+        default:
+          return read(request, spoken, requestId)
+      }
     },
     streamHeaders,
     jsonHeaders,
