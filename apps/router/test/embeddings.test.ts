@@ -7,6 +7,7 @@ import { startTestRouter, type TestAccount, type TestRouter } from './support/te
 /** `POST /v1/embeddings`: OpenAI's API, through the same stages as a chat. */
 
 const SMALL = 'mesh/text-embedding-3-small'
+const GEMINI = 'mesh/gemini-embedding-001'
 const QWEN = 'mesh/qwen3-embedding-0.6b'
 
 let router: TestRouter
@@ -68,6 +69,32 @@ test('an open model answers at its own host, in either encoding', async () => {
     const length =
       typeof embedding === 'string' ? Buffer.from(embedding, 'base64').length / 4 : embedding.length
     assert.equal(length, 1024)
+  }
+})
+
+test('Gemini’s vectors are estimated, for it tells no usage', async () => {
+  const payer = await router.account()
+  const body = { model: GEMINI, input: ['Hello', 'there'], dimensions: 768, input_type: 'search_query' }
+  const { json } = await embed(body, payer.key)
+  assert.equal(json.provider, 'google')
+  assert.equal(json.data[1].embedding.length, 768)
+  assert.equal(json.routing.dropped_params, undefined)
+  const event = await eventOf(payer)
+  assert.equal(event.billingReason, 'estimated_usage')
+  assert.deepEqual(event.usageFlags, ['missing'])
+  assert.ok(nano(event.cost.totalUsd) > 0n)
+  const packed = await embed({ model: GEMINI, encoding_format: 'base64' })
+  assert.equal(Buffer.from(packed.json.data[0].embedding, 'base64').length, 4 * 3072)
+})
+
+test('what no endpoint of a model takes is refused before anything is spent, and said', async () => {
+  for (const [body, words] of [
+    [{ input: [1, 2] }, 'texts as tokens'],
+    [{ input: Array.from({ length: 101 }, () => 'a') }, '101 texts at once'],
+  ] as const) {
+    const { status, json } = await embed({ model: GEMINI, ...body })
+    assert.deepEqual([status, json.error.code], [404, 'no_endpoint'])
+    assert.ok(json.error.message.includes(words), json.error.message)
   }
 })
 

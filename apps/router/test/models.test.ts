@@ -24,10 +24,14 @@ const SONNET = 'mesh/claude-sonnet-4.5'
 const BUILT_PROTOCOLS = [
   'anthropic_messages',
   'azure_openai',
+  'azure_openai_embeddings',
   'bedrock_converse',
   'cohere_v2',
   'gemini',
+  'gemini_embed',
+  'jina_style_rerank',
   'openai_chat',
+  'openai_embeddings',
   'openai_responses',
 ]
 
@@ -56,17 +60,14 @@ test('the list has the 46 models of the catalogue, each once, and needs no key',
   assert.equal(new Set(names).size, names.length, 'no name means two models')
 })
 
-test('a model that MESH cannot serve yet says so, and why; all others are available', () => {
+test('all 46 models at 14 providers are available, each at every endpoint of its', () => {
   for (const model of catalog.models) {
     const shown = listed.find(({ id }) => id === model.id)
-    const built = model.endpoints.some(({ protocol }) => BUILT_PROTOCOLS.includes(protocol))
-    const served = model.kind === 'chat' && built
-    assert.equal(shown?.available, served, model.id)
-    if (served) assert.equal(shown?.unavailable_reason, undefined, model.id)
-    else assert.match(shown?.unavailable_reason ?? '', /^MESH does not (serve|speak) .* yet/, model.id)
+    assert.equal(shown?.available, true, model.id)
+    assert.equal(shown?.unavailable_reason, undefined, model.id)
   }
-  assert.ok(listed.some(({ available }) => !available))
-  assert.ok(listed.filter(({ available }) => available).length > 30)
+  const spoken = new Set(catalog.models.flatMap(({ endpoints }) => endpoints.map(({ protocol }) => protocol)))
+  assert.deepEqual([...spoken].sort(), BUILT_PROTOCOLS)
 })
 
 test('modes and tiers are listed as aliases, with what they stand for', async () => {
@@ -164,7 +165,7 @@ test('an unknown model is 404 with the nearest ids, wherever it is named', async
 
 test('every available chat model answers through the OpenAI SDK, whole and streamed', async (t) => {
   const messages = [{ role: 'user' as const, content: 'Hello' }]
-  const available = listed.filter(({ available }) => available)
+  const available = listed.filter(({ kind, available }) => kind === 'chat' && available)
   for (const { id } of available) {
     const whole = await client.chat.completions.create({ model: id, messages })
     assert.equal(whole.model, id)
@@ -209,16 +210,33 @@ test('every endpoint of a built protocol answers where it alone may', async (t) 
   t.diagnostic(`${endpoints.length} endpoints answered`)
 })
 
-test('a model of an unbuilt protocol or of another kind is refused with the reason', async () => {
+test('every endpoint for vectors or scores answers where it alone may', async (t) => {
+  const paths = { embedding: '/v1/embeddings', rerank: '/v1/rerank' } as const
+  const said = { input: 'Hello', query: 'Hello', documents: ['Hello', 'there'] }
+  const endpoints = catalog.models.flatMap(({ kind, endpoints }) =>
+    kind === 'chat' ? [] : endpoints.map((endpoint) => ({ ...endpoint, path: paths[kind] })),
+  )
+  for (const { id, model, provider, path } of endpoints) {
+    const { status, json } = await router.request('POST', path, {
+      key: account.key,
+      body: { model, provider: { only: [provider] }, ...said },
+    })
+    assert.equal(status, 200, id)
+    assert.deepEqual(json.routing.selected, { model, provider }, id)
+  }
+  t.diagnostic(`${endpoints.length} endpoints answered`)
+  assert.equal(endpoints.length, 5)
+})
+
+test('a model of another kind is refused with the reason', async () => {
   const messages = [{ role: 'user', content: 'Hello' }]
-  for (const { id, kind, available } of listed) {
-    if (available) continue
+  for (const { id, kind } of listed) {
+    if (kind === 'chat') continue
     const { status, json } = await router.request('POST', '/v1/chat/completions', {
       key: account.key,
       body: { model: id, messages },
     })
-    assert.equal(json.error.code, kind === 'chat' ? 'no_endpoint' : 'invalid_request', id)
-    assert.equal(status, kind === 'chat' ? 404 : 400, id)
-    if (kind === 'chat') assert.deepEqual(json.error.metadata.excluded_by, ['protocol_not_built'], id)
+    assert.deepEqual([status, json.error.code], [400, 'invalid_request'], id)
+    assert.match(json.error.message, /takes chat models/, id)
   }
 })

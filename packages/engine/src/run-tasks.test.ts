@@ -55,9 +55,6 @@ async function embed(...answers: readonly (readonly StreamEvent[])[]) {
     },
     plan: {
       candidates: answers.map((_, at) => exampleCandidate(`provider-${at}`, { outputTokensMax: 0 })),
-      excluded: [],
-      models: ['mesh/one'],
-      snapshot: 'snapshot-1',
     },
     ask: exampleAsk({ task: TASK, messages: [], stream: false }),
     shape: exampleShape(),

@@ -48,7 +48,8 @@ const apis = {
   azure: openAiAt('/azure/openai/v1'),
   google: {
     base: '/google/v1beta',
-    isInference: (path) => /^\/models\/[^/]+:(generateContent|streamGenerateContent|embedContent|batchEmbedContents)$/.test(path),
+    isInference: (path) =>
+      /^\/models\/[^/]+:(generateContent|streamGenerateContent|embedContent|batchEmbedContents)$/.test(path),
   },
   'amazon-bedrock': {
     base: '/amazon-bedrock',

@@ -17,7 +17,7 @@ const BY_ROUTER: ReadonlySet<ExcludedBy> = new Set([
  * Why a plan has no endpoint: `model_not_allowed`, `context_length_exceeded`, `privacy_unavailable`,
  * `provider_overloaded` or `no_endpoint`.
  */
-export function nothingLeft(planned: Plan, { snapshot, policy }: PlanInput): MeshError {
+export function nothingLeft(planned: Plan, { snapshot, policy, shape }: PlanInput): MeshError {
   const words = [...new Set(planned.excluded.map(({ by }) => by))]
   const excludedBy = Object.fromEntries(planned.excluded.map(({ endpoint, by }) => [endpoint, by]))
   const metadata = { excluded_by: words, endpoints: excludedBy }
@@ -52,10 +52,18 @@ export function nothingLeft(planned: Plan, { snapshot, policy }: PlanInput): Mes
       { metadata, retryAfterMs: HEALTH_EPOCH_MS },
     )
   }
-  return new MeshError('no_endpoint', `No endpoint can serve this call: ${words.join(', ')}.`, {
-    param: 'model',
-    metadata,
-  })
+  const { needs = [] } = shape
+  const message =
+    isAllOf('parameters') && needs.length > 0
+      ? `No endpoint of this model takes all that this call needs: ${needs.map(needInWords).join(', ')}.`
+      : `No endpoint can serve this call: ${words.join(', ')}.`
+  return new MeshError('no_endpoint', message, { param: 'model', metadata })
+}
+
+/** A need of `AskShape`, as it is said to a caller. */
+function needInWords(need: string): string {
+  if (need === 'input.tokens') return 'texts as tokens'
+  return need.replace(/^input\.(\d+)_texts$/, '$1 texts at once')
 }
 
 /** What each endpoint could offer: so that the caller can choose another floor, or another model. */

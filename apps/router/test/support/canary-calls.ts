@@ -80,7 +80,11 @@ async function makeVectorsAndScores(caller: CanaryCaller): Promise<void> {
       const failed = await caller.ask('POST', path, { ...body, ...metadataOf(canaries, steering) })
       assert.ok(failed.status >= 500, failed.text)
     }
-    for (const extras of [{ [bad]: bad, input: { [bad]: bad }, query: [bad] }, { model: bad }, { provider: { only: [bad] } }]) {
+    for (const extras of [
+      { [bad]: bad, input: { [bad]: bad }, query: [bad] },
+      { model: bad },
+      { provider: { only: [bad] } },
+    ]) {
       const refused = await caller.ask('POST', path, { ...body, ...extras })
       assert.ok(refused.status >= 400 && refused.status < 500, refused.text)
     }

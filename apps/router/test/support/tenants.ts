@@ -56,7 +56,12 @@ export const MODEL = 'mesh/gpt-4o-mini'
 export async function startTenants(): Promise<Tenants> {
   const provider = await startSimulator()
   const mesh = await startTestRouter({
-    environment: { OPENAI_API_KEY: 'sk-live', MESH_OPENAI_BASE_URL: provider.baseUrl('openai') },
+    environment: {
+      OPENAI_API_KEY: 'sk-live',
+      MESH_OPENAI_BASE_URL: provider.baseUrl('openai'),
+      NEARAI_API_KEY: 'sk-live',
+      MESH_NEARAI_BASE_URL: provider.baseUrl('nearai'),
+    },
   })
   const ask: Tenants['ask'] = async (method, path, body, key = ADMIN_KEY) => {
     const answer = await mesh.request(method, path, { key, ...(body === undefined ? {} : { body }) })

@@ -7,16 +7,17 @@ import type { Ask } from '../ask.ts'
 import { anthropicMessages } from './anthropic-messages.ts'
 import { bedrockConverse } from './bedrock-converse.ts'
 import { gemini } from './gemini.ts'
+import { geminiEmbed } from './gemini-embed.ts'
 import { openaiChat } from './openai-chat.ts'
 import { protocolFor } from './registry.ts'
 
-test('the protocols that are built are found by their catalogue names, the others are not there', () => {
+test('the protocols that are built are found by their catalogue names', () => {
   assert.equal(protocolFor('openai_chat'), openaiChat)
   assert.equal(protocolFor('anthropic_messages'), anthropicMessages)
   assert.equal(protocolFor('bedrock_converse'), bedrockConverse)
   assert.equal(protocolFor('azure_openai'), openaiChat)
   assert.equal(protocolFor('gemini'), gemini)
-  assert.equal(protocolFor('gemini_embed'), undefined)
+  assert.equal(protocolFor('gemini_embed'), geminiEmbed)
 })
 
 const TOOLS: Ask['tools'] = [{ name: 'look' }]

@@ -7,8 +7,8 @@ import { gemini } from './gemini.ts'
 import { geminiEmbed } from './gemini-embed.ts'
 import { jinaStyleRerank } from './jina-rerank.ts'
 import { openaiChat } from './openai-chat.ts'
-import { openaiResponses } from './openai-responses.ts'
 import { openaiEmbeddings } from './openai-embeddings.ts'
+import { openaiResponses } from './openai-responses.ts'
 
 const PROTOCOLS: { readonly [Name in ProtocolName]?: Protocol } = {
   openai_chat: openaiChat,

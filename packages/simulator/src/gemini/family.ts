@@ -2,6 +2,7 @@ import { type Family, type ReadRequest, sseFillers } from '../family.ts'
 import { isObject, type Json } from '../json.ts'
 import { totalTokens } from '../prompt-cache.ts'
 import { checkRequest } from './check.ts'
+import { isEmbedding, readEmbed } from './embed.ts'
 import { geminiModel } from './models.ts'
 import { readPrompt } from './read.ts'
 import { jsonHeaders, refusal, refuse, streamHeaders } from './refusal.ts'
@@ -32,6 +33,7 @@ export const gemini: Family = {
 
 function read(given: Json, path: string): ReadRequest {
   const { model: name, stream } = actionOf(path)
+  if (isEmbedding(path)) return readEmbed(given, name, path)
   const model = geminiModel(name)
   if (model === undefined) {
     const message = `models/${name} is not found for API version v1beta, or is not supported for generateContent. Call ListModels to see the list of available models and their supported methods.`

@@ -235,3 +235,22 @@ test('errors arrive as the client’s own class, with the vendor’s status', as
   })
   await assert.rejects(broken, ApiError)
 })
+
+test('vectors of one text and of several', async () => {
+  const model = 'gemini-embedding-001'
+  const one = await ai.models.embedContent({ model, contents: 'Hello there' })
+  assert.equal(one.embeddings?.[0]?.values?.length, 3072)
+  const several = await ai.models.embedContent({
+    model,
+    contents: ['the red fox', 'a red fox', 'stock market'],
+    config: { outputDimensionality: 256, taskType: 'CLUSTERING' },
+  })
+  const [fox = [], otherFox = [], market = []] = several.embeddings?.map(({ values }) => values ?? []) ?? []
+  assert.equal(fox.length, 256)
+  const nearness = (a: readonly number[], b: readonly number[]) =>
+    a.reduce((sum, value, at) => sum + value * (b[at] ?? 0), 0)
+  assert.ok(nearness(fox, otherFox) > nearness(fox, market))
+  await assert.rejects(ai.models.embedContent({ model: 'gemini-2.5-flash', contents: 'x' }), /not found/)
+  const tooMany = Array.from({ length: 101 }, () => 'x')
+  await assert.rejects(ai.models.embedContent({ model, contents: tooMany }), /at most 100/)
+})
