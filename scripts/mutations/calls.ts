@@ -45,9 +45,30 @@ export const CALL_MUTATIONS: readonly Mutation[] = [
   {
     breaks: 'An empty answer is not charged',
     file: 'apps/router/src/call/charge.ts',
-    from: `      if (outputTokens(usage.buckets) === 0) return 'zero_completion_not_billed'\n`,
-    to: '',
+    from: `if (outputTokens(usage.buckets) === 0 && served`,
+    to: 'if (outputTokens(usage.buckets) < 0 && served',
     test: 'apps/router/test/billing-reasons.test.ts',
+  },
+  {
+    breaks: 'Vectors, which are no output, are charged for their input',
+    file: 'apps/router/src/call/charge.ts',
+    from: ' && served?.endpoint.outputTokensMax !== 0',
+    to: '',
+    test: 'apps/router/test/embeddings.test.ts',
+  },
+  {
+    breaks: 'Of every text of a call its whole context is held',
+    file: 'packages/engine/src/input-bound.ts',
+    from: 'endpoint.contextTokens * (bound.contexts ?? 1)',
+    to: 'endpoint.contextTokens',
+    test: 'packages/engine/src/input-bound.test.ts',
+  },
+  {
+    breaks: 'What Cohere does not bill is not charged',
+    file: 'packages/engine/src/usage.ts',
+    from: 'count(billed?.input_tokens) ?? count(processed?.input_tokens)',
+    to: 'count(processed?.input_tokens)',
+    test: 'packages/engine/src/usage.test.ts',
   },
   {
     breaks: 'A caller who leaves is charged for what came',
@@ -131,7 +152,7 @@ export const CALL_MUTATIONS: readonly Mutation[] = [
   {
     breaks: 'Reported input is never more than its bound',
     file: 'packages/engine/src/meter.ts',
-    from: 'return lowered(buckets, INPUT_NAMES, Math.min(endpoint.contextTokens, inputTokensMax))',
+    from: 'return lowered(buckets, INPUT_NAMES, Math.min(contextTokens, inputTokensMax))',
     to: 'return lowered(buckets, INPUT_NAMES, total)',
     test: 'packages/engine/src/meter.test.ts',
   },

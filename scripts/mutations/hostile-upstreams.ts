@@ -48,9 +48,16 @@ export const UPSTREAM_MUTATIONS: readonly Mutation[] = [
   {
     breaks: 'an answer that nobody asked for is passed on',
     file: 'packages/engine/src/run.ts',
-    from: "    if ('choice' in event && event.choice >= choices) return UNASKED_CHOICE",
+    from: '    if (!expected.takes(event)) return UNASKED',
     to: '',
     test: 'apps/router/test/hostile-upstreams.test.ts',
+  },
+  {
+    breaks: 'half of what was asked for is passed on',
+    file: 'packages/engine/src/run.ts',
+    from: "if (incomplete) return { type: 'failed', failure: incomplete }",
+    to: '',
+    test: 'packages/engine/src/run-tasks.test.ts',
   },
   {
     breaks: 'what comes beside log probabilities is passed on',
@@ -111,7 +118,7 @@ export const UPSTREAM_MUTATIONS: readonly Mutation[] = [
   {
     breaks: 'a report beyond the context is charged',
     file: 'packages/engine/src/meter.ts',
-    from: 'return lowered(buckets, INPUT_NAMES, Math.min(endpoint.contextTokens, inputTokensMax))',
+    from: 'return lowered(buckets, INPUT_NAMES, Math.min(contextTokens, inputTokensMax))',
     to: 'return buckets',
     test: 'apps/router/test/lying-upstreams.test.ts',
     named: 'more than was held',
