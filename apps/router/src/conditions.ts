@@ -7,7 +7,6 @@ import type { Simulator } from '@mesh/simulator/server.ts'
 import type { Mesh, Terms } from './call/mesh.ts'
 import { liveEngine, providersWithCredentials, testEngine } from './engines.ts'
 import { createPlanSnapshots } from './plan-snapshots.ts'
-import type { Policy } from './policy.ts'
 import type { PriceBook } from './prices.ts'
 import { enabledProviders, type ProviderMemory } from './providers/provider-memory.ts'
 import type { Settings } from './settings.ts'
@@ -18,7 +17,6 @@ export type Conditions = Pick<Mesh, 'catalog' | 'models' | 'terms' | 'policy' | 
 /** What conditions are made from. */
 export interface ConditionsInput {
   readonly catalog: Catalog
-  readonly policy: Policy
   /** Published already. */
   readonly prices: PriceBook
   readonly settings: Settings
@@ -31,8 +29,8 @@ export interface ConditionsInput {
 
 /** Makes everything that hangs on catalogue, policy, prices and the operators' words on providers. */
 export function conditionsOf(input: ConditionsInput): Conditions {
-  const { catalog, policy, transport, simulator, providers } = input
-  const settings = { ...input.settings, policy }
+  const { catalog, settings, transport, simulator, providers } = input
+  const { policy } = settings
   return {
     catalog,
     models: createModelIndex(catalog),
@@ -47,18 +45,12 @@ export function conditionsOf(input: ConditionsInput): Conditions {
 
 /** Makes the terms alone. Where nothing changed for them, their snapshots are those of before. */
 export function termsOf(
-  {
-    catalog,
-    prices,
-    settings,
-    providers,
-    health,
-  }: Omit<ConditionsInput, 'policy' | 'transport' | 'simulator'>,
+  { catalog, prices, settings, providers, health }: Omit<ConditionsInput, 'transport' | 'simulator'>,
   before?: Mesh['terms'],
 ): Mesh['terms'] {
   const shared = {
     ...{ catalog, health },
-    credentials: providersWithCredentials(settings),
+    credentials: providersWithCredentials(catalog, settings),
     enabledProviders: enabledProviders(catalog, providers),
     preferences: providers.preferences(),
   }

@@ -16,9 +16,13 @@ import type { Settings } from './settings.ts'
 /** The one provider whose requests may be signed rather than carry their credential. */
 const BEDROCK: ProviderId = 'amazon-bedrock'
 
-/** Providers by id that this router has a credential for, or that an operator put on a host of his own. */
-export function providersWithCredentials(settings: Settings): ReadonlySet<ProviderId> {
-  return new Set([...settings.credentials.keys(), ...(settings.aws.keys ? [BEDROCK] : [])])
+/** Providers by id that this router has a credential for, or that ask for none. */
+export function providersWithCredentials(
+  { providers }: Pick<Catalog, 'providers'>,
+  { credentials, aws }: Pick<Settings, 'credentials' | 'aws'>,
+): ReadonlySet<ProviderId> {
+  const askForNone = providers.filter(({ credentialVariable }) => credentialVariable === undefined)
+  return new Set([...credentials.keys(), ...(aws.keys ? [BEDROCK] : []), ...askForNone.map(({ id }) => id)])
 }
 
 /** Real providers, by the operator's credentials and base URLs. */
@@ -29,10 +33,15 @@ export function liveEngine(
   providers: Pick<ProviderMemory, 'configOf'>,
 ): Engine {
   const targets = new Map<ProviderId, TargetOf>()
-  for (const { id, baseUrl: vendorsOwn } of catalog.providers) {
+  for (const { id, baseUrl: vendorsOwn, credentialVariable } of catalog.providers) {
     const credential = settings.credentials.get(id)
     const baseUrl = settings.baseUrls.get(id) ?? vendorsOwn
-    const target = id === BEDROCK ? bedrockTarget(settings, baseUrl) : plainTarget(credential, baseUrl)
+    const target =
+      credentialVariable === undefined
+        ? () => ({ baseUrl, headers: {} })
+        : id === BEDROCK
+          ? bedrockTarget(settings, baseUrl)
+          : plainTarget(credential, baseUrl)
     if (target) targets.set(id, target)
   }
   return {

@@ -1,11 +1,10 @@
 import { closeSync, openSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { loadCatalog } from '@mesh/catalog/load.ts'
 import { createLog, describeError, type Log } from './log.ts'
 import { type Router, startRouter } from './router.ts'
 import { systemSeams } from './seams.ts'
-import { readSettings, VARIABLES } from './settings.ts'
+import { readSettings, type Settings, VARIABLES } from './settings.ts'
 import { StartupError } from './storage/startup-error.ts'
 
 const PROJECT_FOLDER = resolve(import.meta.dirname, '../../..')
@@ -35,7 +34,8 @@ async function main(): Promise<void> {
     process.stdout.write(HELP)
     return
   }
-  const settings = readSettings(process.env, PROJECT_FOLDER, loadCatalog())
+  const read = (): Settings => readSettings(process.env, PROJECT_FOLDER)
+  const settings = read()
   const logLevel = settings.logLevel ?? (process.stderr.isTTY ? 'warn' : 'info')
   const log = createLog(logLevel)
   const say = (text: string): void => {
@@ -48,6 +48,7 @@ async function main(): Promise<void> {
     settings: { ...settings, logLevel },
     log,
     seams: systemSeams,
+    readAgain: read,
     notice: tell,
   })
   const stop = stopOnSignals(starting, say)

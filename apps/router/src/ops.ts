@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { loadCatalog } from '@mesh/catalog/load.ts'
 import { MeshError } from './errors.ts'
 import { describeError } from './log.ts'
 import { backup } from './ops/backup.ts'
@@ -64,7 +63,7 @@ function contextOf(signal: AbortSignal): OpsContext {
   let settings: Settings | undefined
   return {
     settings: () => {
-      settings ??= readSettings(process.env, PROJECT_FOLDER, loadCatalog())
+      settings ??= readSettings(process.env, PROJECT_FOLDER)
       return settings
     },
     mesh: JSON.parse(readFileSync(resolve(PROJECT_FOLDER, 'package.json'), 'utf8')).version,

@@ -4,6 +4,7 @@ import type { PriceList } from '@mesh/catalog/price-list.ts'
 import { type EndpointHealth, freezeHealth, type HealthByEndpoint } from '@mesh/engine/endpoint-health.ts'
 import { createPlanSnapshot, type PlanSnapshot, type ProviderPreference } from '@mesh/engine/plan-snapshot.ts'
 import { protocolFor } from '@mesh/engine/protocols/registry.ts'
+import { isSimulated } from '@mesh/simulator/providers.ts'
 import { VERSION } from './version.ts'
 
 /** The states that plans are made from, one for each world. Replaced whole, never changed in place. */
@@ -43,11 +44,11 @@ export interface SnapshotContent {
  * simulators are always there. A snapshot that would be the same as before is the one before.
  */
 export function createPlanSnapshots(parts: SnapshotParts, before?: PlanSnapshots): PlanSnapshots {
-  const everyProvider = new Set(parts.catalog.providers.map(({ id }) => id))
+  const simulated = new Set(parts.catalog.providers.map(({ id }) => id).filter(isSimulated))
   return {
     live: snapshotOf({ ...parts, health: freezeHealth(parts.health) }, before?.live),
     test: snapshotOf(
-      { ...parts, enabledProviders: everyProvider, preferences: new Map(), health: new Map() },
+      { ...parts, enabledProviders: simulated, preferences: new Map(), health: new Map() },
       before?.test,
     ),
   }

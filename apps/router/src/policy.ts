@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { formatUsd, parseUsd } from '@mesh/catalog/money.ts'
+import { catalogOverlay } from '@mesh/catalog/overlay.ts'
 import { DEFAULT_ANSWER_BOUNDS } from '@mesh/engine/protocol.ts'
 import { RESPONSE_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX } from '@mesh/engine/transport.ts'
 import { z } from 'zod'
@@ -26,6 +27,7 @@ const markups = z.record(z.string(), markup).default({})
 
 /** The operator's policy: the file that `MESH_SETTINGS` names. Every key has a default; an unknown one stops the start. */
 export const policySchema = z.strictObject({
+  catalog: catalogOverlay.prefault({}),
   pricing: z
     .strictObject({
       markupBasisPoints: markup

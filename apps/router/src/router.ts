@@ -1,10 +1,9 @@
-import { loadCatalog } from '@mesh/catalog/load.ts'
 import type { Simulator } from '@mesh/simulator/server.ts'
+import { catalogOf } from './catalog.ts'
 import { type FirstAccount, makeFirstAccount } from './first-account.ts'
 import { newId, type Seams } from './ids.ts'
 import type { Log } from './log.ts'
 import { prepareMachine } from './machine.ts'
-import { readPolicy } from './policy.ts'
 import { reloadedPolicy } from './policy-reload.ts'
 import { priceBookOf, publishPrices } from './prices.ts'
 import { type Serving, serve } from './serve.ts'
@@ -35,6 +34,8 @@ export interface RouterOptions {
   readonly settings: Settings
   readonly log: Log
   readonly seams: Seams
+  /** Reads the settings once more, for `Router.reload`; without it they stay. */
+  readonly readAgain?: () => Settings
   /** Says to whoever starts MESH what is being done. */
   readonly notice: (text: string) => void
   /** The providers that test keys reach. Where it is given its owner stops it; else the router has its own. */
@@ -47,7 +48,7 @@ export interface RouterOptions {
  */
 export async function startRouter(options: RouterOptions): Promise<Router> {
   const { settings, seams } = options
-  const catalog = loadCatalog()
+  const catalog = catalogOf(settings.policy)
   const machine = await prepareMachine({ ...options, catalog })
   let serving: Serving | undefined
   let running = settings
@@ -69,11 +70,14 @@ export async function startRouter(options: RouterOptions): Promise<Router> {
       adminKeyFile: settings.adminKey ? null : machine.adminKeyFile,
       ...(firstAccount ? { firstAccount } : {}),
       reload: async () => {
-        const { policy, fromNextStart } = reloadedPolicy(running.policy, readPolicy(settings.policyFile))
-        const prices = priceBookOf(catalog, policy)
+        const read = options.readAgain?.() ?? running
+        const { policy, fromNextStart } = reloadedPolicy(running.policy, read.policy)
+        // Providers that the file adds bring credentials and hosts of their own.
+        const { credentials, baseUrls, aws } = read
+        const prices = priceBookOf(catalogOf(policy), policy)
         await publishPrices(machine.database, prices)
-        running = { ...running, policy }
-        await serving?.change({ policy, prices })
+        running = { ...running, policy, credentials, baseUrls, aws }
+        await serving?.change({ settings: running, prices })
         return fromNextStart
       },
       async stop() {

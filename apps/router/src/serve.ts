@@ -9,6 +9,7 @@ import { createRevocations } from './accounts/revocations.ts'
 import { LiveCalls } from './call/live-calls.ts'
 import { createPseudonyms } from './call/pseudonyms.ts'
 import { RefusalRows } from './call/refusal-rows.ts'
+import { catalogOf } from './catalog.ts'
 import { type Conditions, conditionsOf, termsOf } from './conditions.ts'
 import { openPorts } from './http/ports.ts'
 import type { ProviderRoutesOptions } from './http/routes/providers.ts'
@@ -23,7 +24,6 @@ import { expose, type Scrape } from './metrics/exposition.ts'
 import { createRouterMetrics } from './metrics/router-metrics.ts'
 import { fitOpenFiles, type OpenFilesFit, openFilesMax } from './open-files.ts'
 import { HEALTH_EPOCH_MS } from './plan-snapshots.ts'
-import type { Policy } from './policy.ts'
 import type { PriceBook } from './prices.ts'
 import { LiveHealth } from './providers/live-health.ts'
 import { ProviderMemory } from './providers/provider-memory.ts'
@@ -62,13 +62,13 @@ export interface Ports {
 
 /** What counts for calls that begin from now on. Its price lists are published already. */
 export interface Change {
-  readonly policy: Policy
+  readonly settings: Settings
   readonly prices: PriceBook
 }
 
 /** Who serves: a process, or several on one port. */
 export interface Serving extends Ports {
-  /** Takes a new policy and its prices. Calls that run keep those that they began with. */
+  /** Takes new settings and their prices. Calls that run keep those that they began with. */
   change(change: Change): Promise<void>
   /**
    * Takes no more calls, lets running ones end, and settles them.
@@ -134,8 +134,8 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     closers.push(() => transport.close())
 
     let url = ''
-    let changed: Change = { policy: settings.policy, prices }
-    const input = () => ({ catalog, ...changed, settings, providers, health: health.seen() })
+    let changed = { catalog, settings, prices }
+    const input = () => ({ ...changed, providers, health: health.seen() })
     const conditions = (): Conditions => conditionsOf({ ...input(), transport, simulator })
     const health = new LiveHealth({
       memory: providers,
@@ -190,7 +190,8 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       catalog: () => meshNow.current.catalog,
       gatherHealth: async () => (await siblings.gather('health')).reports,
       memory: providers,
-      ...{ settings, database, seams },
+      settings: () => changed.settings,
+      ...{ database, seams },
     }
     const routes = {
       ...{ meshNow, database, signingKey, revocations, operators, scrape },
@@ -208,12 +209,12 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       url,
       ...(adminUrl === undefined ? {} : { adminUrl }),
       async change(change) {
-        changed = change
+        changed = { ...change, catalog: catalogOf(change.settings.policy) }
         meshNow.change(conditions())
       },
       async stop(booksPatienceMs) {
         const closed = server.close()
-        if (!(await liveCalls.drained(changed.policy.shutdown.drainMs))) {
+        if (!(await liveCalls.drained(changed.settings.policy.shutdown.drainMs))) {
           liveCalls.abortAll()
           // Without providers every attempt ends, so every call comes to its settlement.
           await transport.close()

@@ -3,12 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { loadCatalog } from '@mesh/catalog/load.ts'
 import { modelInRegion } from './aws-settings.ts'
 import { readSettings } from './settings.ts'
 
-const catalog = loadCatalog()
-const read = (environment: Record<string, string>) => readSettings(environment, tmpdir(), catalog)
+const read = (environment: Record<string, string>) => readSettings(environment, tmpdir())
 
 test('Azure is live with its key and the name of a resource, or with its key and another host', () => {
   const named = read({ AZURE_API_KEY: 'secret', AZURE_RESOURCE_NAME: 'contoso-east' })

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path'
 import type { Catalog, ProviderId } from '@mesh/catalog/catalog.ts'
 import { editDistance } from '@mesh/catalog/edit-distance.ts'
 import { AWS_VARIABLES, type AwsAccess, readAws, readAwsRegion } from './aws-settings.ts'
+import { catalogOf } from './catalog.ts'
 import { LOG_LEVELS, type LogLevel } from './log.ts'
 import { type Policy, readPolicy } from './policy.ts'
 import { Sensitive } from './sensitive.ts'
@@ -115,13 +116,15 @@ type Read = (name: string) => string | undefined
  * Reads the environment and the policy file.
  * @throws StartupError with one plain sentence when a value cannot be used.
  */
-export function readSettings(environment: Environment, projectFolder: string, catalog: Catalog): Settings {
+export function readSettings(environment: Environment, projectFolder: string): Settings {
   const warnings: string[] = []
   const read = (name: string): string | undefined => readVariable(environment, name)
   const port = readPort(read('PORT') ?? '8787', 'PORT')
   const adminPort = read('MESH_ADMIN_PORT')
   const named = read('MESH_SETTINGS')
   const policyFile = named === undefined ? undefined : resolve(projectFolder, named)
+  const policy = readPolicy(policyFile)
+  const catalog = catalogOf(policy)
   const home = resolve(projectFolder, read('MESH_HOME') ?? '.mesh')
   const databaseUrl = read('DATABASE_URL')
   if (databaseUrl !== undefined) requireDatabaseUrl(databaseUrl)
@@ -157,7 +160,7 @@ export function readSettings(environment: Environment, projectFolder: string, ca
       ? {}
       : { proxy: { httpsProxy, noProxy: read('NO_PROXY') ?? read('no_proxy') ?? '' } }),
     ...readLogLevel(read('MESH_LOG_LEVEL')),
-    policy: readPolicy(policyFile),
+    policy,
     ...(policyFile === undefined ? {} : { policyFile }),
     credentials,
     aws: readAws(read, credentials.has('amazon-bedrock'), warnings),
@@ -225,6 +228,7 @@ function readCredentials(
 ): Map<ProviderId, Sensitive<string>> {
   const credentials = new Map<ProviderId, Sensitive<string>>()
   for (const { id, name, baseUrl, credentialVariable } of catalog.providers) {
+    if (credentialVariable === undefined) continue
     const value = read(credentialVariable)
     const part = hostPartOf(baseUrl)
     if (value === undefined) {

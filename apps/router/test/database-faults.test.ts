@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { tmpdir } from 'node:os'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
-import { loadCatalog } from '@mesh/catalog/load.ts'
 import { verifyLedger } from '../src/ledger/verify.ts'
 import { startRouter } from '../src/router.ts'
 import { systemSeams } from '../src/seams.ts'
@@ -396,7 +395,7 @@ test('a server without connections left, a standby, and a restart: calls fail cl
 
 async function startOn(url: string): Promise<void> {
   const environment = { PORT: '0', DATABASE_URL: url, MESH_SIGNING_KEY_FILE: 'none.pem' }
-  const settings = readSettings(environment, tmpdir(), loadCatalog())
+  const settings = readSettings(environment, tmpdir())
   const log = { error() {}, warn() {}, info() {}, debug() {} }
   await startRouter({ settings, log, seams: systemSeams, notice: () => undefined })
 }

@@ -5,7 +5,6 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { loadCatalog } from '@mesh/catalog/load.ts'
 import { startRouter } from '../src/router.ts'
 import { systemSeams } from '../src/seams.ts'
 import { readSettings } from '../src/settings.ts'
@@ -18,7 +17,7 @@ const PASSWORD = 'CANARY_pw'
 
 async function startOn(url: string): Promise<void> {
   const environment = { PORT: '0', DATABASE_URL: url, MESH_SIGNING_KEY_FILE: 'none.pem' }
-  const settings = readSettings(environment, tmpdir(), loadCatalog())
+  const settings = readSettings(environment, tmpdir())
   const log = { error() {}, warn() {}, info() {}, debug() {} }
   await startRouter({ settings, log, seams: systemSeams, notice: () => undefined })
 }
@@ -109,7 +108,7 @@ test('a URL of no database that can be used is one sentence, and none of its par
 
 test('settings refuse a malformed DATABASE_URL before anything is started', () => {
   const read = (url: string) =>
-    readSettings({ DATABASE_URL: url, MESH_SIGNING_KEY_FILE: 'key.pem' }, tmpdir(), loadCatalog())
+    readSettings({ DATABASE_URL: url, MESH_SIGNING_KEY_FILE: 'key.pem' }, tmpdir())
   for (const url of ['', 'postgres://localhost/mesh', 'postgresql://u:p%40@/mesh?host=/run/postgresql']) {
     assert.equal(read(url).databaseUrl?.reveal(), url === '' ? undefined : url)
   }

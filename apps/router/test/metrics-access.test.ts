@@ -116,7 +116,7 @@ test('with a port of their own operators come there, and nowhere else', async (t
 
 test('a wrong place for operators stops the start with one sentence', async (t) => {
   assert.throws(
-    () => readSettings({ MESH_ADMIN_PORT: 'many' }, tmpdir(), loadCatalog()),
+    () => readSettings({ MESH_ADMIN_PORT: 'many' }, tmpdir()),
     new StartupError('MESH_ADMIN_PORT must be a whole number from 0 to 65535.'),
   )
   const server = createServer({

@@ -5,7 +5,6 @@ import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { loadCatalog } from '@mesh/catalog/load.ts'
 import { verifyLedger } from '../src/ledger/verify.ts'
 import { readSettings } from '../src/settings.ts'
 import type { Database } from '../src/storage/database.ts'
@@ -270,7 +269,7 @@ test('what stands in the way of workers is one plain sentence', async (t) => {
   const home = await newRouterHome(t, testDatabase)
   for (const workers of ['0', '17', 'two', '1.5']) {
     assert.throws(
-      () => readSettings({ MESH_WORKERS: workers }, tmpdir(), loadCatalog()),
+      () => readSettings({ MESH_WORKERS: workers }, tmpdir()),
       (error) => error instanceof StartupError && /^MESH_WORKERS must be .* 1 to 16: /.test(error.message),
     )
   }

@@ -28,6 +28,9 @@ export type ProtocolName =
 export interface DataPolicy {
   readonly retention: 'none' | 'limited' | 'unknown'
   readonly training: 'no' | 'yes' | 'unknown'
+  /** Where the provider says so, and since when; absent where nothing is known. */
+  readonly source?: string
+  readonly date?: string
 }
 
 /** Attested confidential hardware that an endpoint runs in. Where there is none, its host can read what it is sent. */
@@ -124,8 +127,8 @@ export interface Provider {
   readonly id: ProviderId
   readonly name: string
   readonly baseUrl: string
-  /** The vendor's own environment variable for its credential, as in `ANTHROPIC_API_KEY`. */
-  readonly credentialVariable: string
+  /** The vendor's own environment variable for its credential, as in `ANTHROPIC_API_KEY`; absent where it asks for none. */
+  readonly credentialVariable?: string
 }
 
 /** The whole catalogue. Plain data: frozen at load, replaced whole, never changed in place. */

@@ -19,6 +19,7 @@ import tiers from '../data/tiers.json' with { type: 'json' }
 import { aliasesOf, ambiguousNames } from './aliases.ts'
 import type { Catalog, Endpoint, Model, Provider } from './catalog.ts'
 import { fingerprint } from './fingerprint.ts'
+import { type CatalogOverlay, overlaid } from './overlay.ts'
 import { lintPrices, lintSpread } from './price-lint.ts'
 import { chosenModelsProblems, qualityOf } from './quality-and-tiers.ts'
 import {
@@ -67,9 +68,12 @@ export const catalogFiles: CatalogFiles = {
   tiers,
 }
 
-/** Loads the catalogue that comes with MESH, deep-frozen. */
-export function loadCatalog(): Catalog {
-  return buildCatalog(catalogFiles)
+/**
+ * Loads the catalogue that comes with MESH, with what an operator lays over it, deep-frozen.
+ * @throws Error that lists everything that is wrong with the overlay.
+ */
+export function loadCatalog(overlay?: CatalogOverlay): Catalog {
+  return buildCatalog(overlay ? overlaid(catalogFiles, overlay) : catalogFiles)
 }
 
 /**
@@ -111,7 +115,10 @@ export function buildCatalog(files: CatalogFiles): Catalog {
   return deepFreeze({
     version: versionOf(providerData, [...vendors, ratings, tierData]),
     providers: providerData.providers.map(
-      ({ id, name, baseUrl, credentialVariable }): Provider => ({ id, name, baseUrl, credentialVariable }),
+      ({ id, name, baseUrl, credentialVariable }): Provider => ({
+        ...{ id, name, baseUrl },
+        ...(credentialVariable === null ? {} : { credentialVariable }),
+      }),
     ),
     models,
     tiers: tierData.tiers,

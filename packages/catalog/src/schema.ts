@@ -122,6 +122,9 @@ const endpoint = z.strictObject({
   dataPolicy: z.strictObject({
     retention: z.enum(['none', 'limited', 'unknown']),
     training: z.enum(['no', 'yes', 'unknown']),
+    /** Where the provider says so, and since when. */
+    source: name.exactOptional(),
+    date: date.exactOptional(),
   }),
   /** What the provider or a benchmark states; absent where none is known. */
   speed: speed.exactOptional(),
@@ -207,8 +210,15 @@ export const providersFile = z.strictObject({
         name,
         baseUrl: z
           .string()
-          .regex(/^https:\/\/[a-z0-9.{}-]+(?:\/[a-z0-9./-]*[a-z0-9])?$/, 'is not an https base URL'),
-        credentialVariable: z.string().regex(/^[A-Z][A-Z0-9_]*$/),
+          .regex(
+            /^https?:\/\/[A-Za-z0-9.{}[\]:-]+(?:\/[A-Za-z0-9._/-]*[A-Za-z0-9._-])?$/,
+            'is not a base URL',
+          ),
+        /** `null`: it asks for none, as a server of the operator's own may. */
+        credentialVariable: z
+          .string()
+          .regex(/^[A-Z][A-Z0-9_]*$/)
+          .nullable(),
         /** Whether generation, and its bill, stop when the connection is dropped. */
         cancellation: z.strictObject({
           stopsBilling: z.union([z.boolean(), z.literal('unknown')]),

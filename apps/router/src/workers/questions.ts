@@ -1,5 +1,4 @@
 import type { Id } from '../ids.ts'
-import type { Policy } from '../policy.ts'
 import type { Sensitive } from '../sensitive.ts'
 import type { Ports } from '../serve.ts'
 import type { Settings } from '../settings.ts'
@@ -35,8 +34,8 @@ export type AskedOfPrimary = {
 
 /** What the primary asks of a worker. */
 export type AskedOfWorker = {
-  /** Answered when calls that begin from then on go by this policy. */
-  readonly change: { readonly ask: Policy; readonly answer: undefined }
+  /** Answered when calls that begin from then on go by these settings. */
+  readonly change: { readonly ask: Settings; readonly answer: undefined }
   /** Answered at once: the worker drains from then on, and ends. */
   readonly stop: { readonly ask: undefined; readonly answer: undefined }
   readonly report: { readonly ask: ReportName; readonly answer: Reports[ReportName] | undefined }

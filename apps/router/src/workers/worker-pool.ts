@@ -81,10 +81,10 @@ class WorkerPool {
   }
 
   /** Tells every worker. One that does not take it is ended, and the next one begins with it. */
-  async change({ policy, prices }: Change): Promise<void> {
-    this.#settings = { ...this.#settings, policy }
+  async change({ settings, prices }: Change): Promise<void> {
+    this.#settings = settings
     this.#codeVersion = codeVersion(prices)
-    await Promise.all([...this.#workers].map((worker) => worker.change(policy)))
+    await Promise.all([...this.#workers].map((worker) => worker.change(this.#ofWorker())))
   }
 
   /** Lets every worker drain, and waits for their ends. */
@@ -158,16 +158,21 @@ class WorkerPool {
 
   #order(): WorkOrder {
     const { machine, seams } = this.#options
-    const { adminKey: _, ...ofWorker } = this.#settings
     return {
-      settings: { ...ofWorker, port: this.#port },
+      settings: this.#ofWorker(),
       connection: new Sensitive(machine.connection),
       signingKeyPem: machine.signingKey.pem,
       routerId: newId('rtr', seams),
       codeVersion: this.#codeVersion,
-      ...(machine.isEmbedded ? { home: ofWorker.home } : {}),
+      ...(machine.isEmbedded ? { home: this.#settings.home } : {}),
       primaryPid: process.pid,
     }
+  }
+
+  /** The settings as workers have them: with the port that they share, without what only the primary needs. */
+  #ofWorker(): Settings {
+    const { adminKey: _, ...ofWorker } = this.#settings
+    return { ...ofWorker, port: this.#port }
   }
 
   async #gather(name: ReportName): Promise<Gathered<ReportName>> {

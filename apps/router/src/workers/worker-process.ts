@@ -1,7 +1,7 @@
 import cluster, { type Worker } from 'node:cluster'
 import { once } from 'node:events'
-import type { Policy } from '../policy.ts'
 import type { Ports } from '../serve.ts'
+import type { Settings } from '../settings.ts'
 import { Link } from './link.ts'
 import type { AskedOfPrimary, AskedOfWorker, WorkOrder } from './questions.ts'
 import type { Gathered, ReportName, Reports } from './siblings.ts'
@@ -26,8 +26,8 @@ export interface WorkerProcess {
   readonly ended: Promise<WorkerEnd>
   /** What the worker answers; `undefined` where it does not, in time. */
   report<Name extends ReportName>(name: Name): Promise<Reports[Name] | undefined>
-  /** Tells it to go by a new policy; one that does not answer is killed. */
-  change(policy: Policy): Promise<void>
+  /** Tells it to go by new settings; one that does not answer is killed. */
+  change(settings: Settings): Promise<void>
   /** Lets it drain, and waits for its end. */
   stop(): Promise<void>
   kill(): void
@@ -73,8 +73,8 @@ export function forkWorker(
     // What is asked by a name is answered with that name's report.
     report: <Name extends ReportName>(name: Name) =>
       link.ask('report', name, REPORT_MS).catch(() => undefined) as Promise<Reports[Name] | undefined>,
-    async change(policy) {
-      await link.ask('change', policy, ANSWER_MS).catch(kill)
+    async change(settings) {
+      await link.ask('change', settings, ANSWER_MS).catch(kill)
     },
     async stop() {
       await link.ask('stop', undefined, ANSWER_MS).catch(kill)

@@ -3,7 +3,7 @@
  * and ends when it is told to, or when the primary has died. Ctrl-C and a closed terminal are the primary's business.
  */
 import cluster from 'node:cluster'
-import { loadCatalog } from '@mesh/catalog/load.ts'
+import { catalogOf } from '../catalog.ts'
 import { createLog, describeError, type Log, ofRouter } from '../log.ts'
 import { priceBookOf } from '../prices.ts'
 import { signingKeyFrom } from '../records/signing-key.ts'
@@ -57,7 +57,7 @@ async function start(): Promise<Running> {
   const log = ofRouter(createLog(settings.logLevel ?? 'info'), routerId)
   try {
     const lock = requireLivingPrimary(order)
-    const catalog = loadCatalog()
+    const catalog = catalogOf(settings.policy)
     const prices = priceBookOf(catalog, settings.policy)
     if (codeVersion(prices) !== order.codeVersion) {
       throw new StartupError('The files of MESH were changed while it ran: stop it, and start it again.')
@@ -121,9 +121,10 @@ async function leaveWithoutPrimary(): Promise<void> {
 }
 
 primary.answer('report', (name) => own.make(name))
-primary.answer('change', async (policy) => {
+primary.answer('change', async (settings) => {
   const { change } = await starting
-  await change({ policy, prices: priceBookOf(loadCatalog(), policy) })
+  const { policy } = settings
+  await change({ settings, prices: priceBookOf(catalogOf(policy), policy) })
   return undefined
 })
 primary.answer('stop', async () => {

@@ -1,5 +1,4 @@
 import { resolve } from 'node:path'
-import { loadCatalog } from '@mesh/catalog/load.ts'
 import type { Command, OptionValues } from '../../src/ops/command.ts'
 import { readSettings } from '../../src/settings.ts'
 import { StartupError } from '../../src/storage/startup-error.ts'
@@ -19,7 +18,7 @@ export async function runOps(
   environment: Readonly<Record<string, string>>,
 ): Promise<Ran> {
   const lines: string[] = []
-  const settings = readSettings(environment, '/', loadCatalog())
+  const settings = readSettings(environment, '/')
   try {
     const code = await command.run(
       {

@@ -2,7 +2,6 @@ import { generateKeyPairSync } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { loadCatalog } from '@mesh/catalog/load.ts'
 import { type Simulator, startSimulator } from '@mesh/simulator/server.ts'
 import type { Log, LogFields } from '../../src/log.ts'
 import { type Router, startRouter } from '../../src/router.ts'
@@ -95,7 +94,6 @@ export async function startTestRouter(
       ...options.environment,
     },
     home,
-    loadCatalog(),
   )
   const logged: LoggedLine[] = []
   const simulator = await startSimulator()

@@ -1,5 +1,6 @@
 import type { Catalog, Endpoint, Provider } from '@mesh/catalog/catalog.ts'
 import { z } from 'zod'
+import { providersWithCredentials } from '../../engines.ts'
 import { MeshError } from '../../errors.ts'
 import type { Seams } from '../../ids.ts'
 import { type HealthReport, healthOf } from '../../providers/health-report.ts'
@@ -16,7 +17,8 @@ import type { Server } from '../server.ts'
 
 export interface ProviderRoutesOptions {
   readonly catalog: () => Pick<Catalog, 'models' | 'providers'>
-  readonly settings: Pick<Settings, 'credentials' | 'baseUrls'>
+  /** As they count now. */
+  readonly settings: () => Pick<Settings, 'credentials' | 'aws' | 'baseUrls'>
   readonly memory: ProviderMemory
   /** What every process of this machine saw of the endpoints lately. */
   readonly gatherHealth: () => Promise<readonly HealthReport[]>
@@ -75,13 +77,13 @@ export function registerProviderConfigRoutes(
 function configView(
   { id, name, baseUrl }: Provider,
   config: ProviderConfig,
-  { settings }: ProviderRoutesOptions,
+  { catalog, settings }: ProviderRoutesOptions,
 ) {
   return {
     provider: id,
     name,
-    hasCredential: settings.credentials.has(id),
-    baseUrl: hostOf(settings.baseUrls.get(id) ?? baseUrl),
+    hasCredential: providersWithCredentials(catalog(), settings()).has(id),
+    baseUrl: hostOf(settings().baseUrls.get(id) ?? baseUrl),
     ...config,
   }
 }
@@ -96,11 +98,11 @@ function healthView(
   { id, name }: Provider,
   endpoints: readonly Endpoint[],
   reports: readonly HealthReport[],
-  { settings, memory }: ProviderRoutesOptions,
+  { catalog, settings, memory }: ProviderRoutesOptions,
 ) {
   const own = endpoints.filter(({ provider }) => provider === id)
   const models = own.map((endpoint) => ({ model: endpoint.model, ...healthOf(reports, endpoint.id) }))
-  const isServing = settings.credentials.has(id) && memory.configOf(id).enabled
+  const isServing = providersWithCredentials(catalog(), settings()).has(id) && memory.configOf(id).enabled
   return { provider: id, name, status: isServing ? statusOf(models) : 'unavailable', models }
 }
 
