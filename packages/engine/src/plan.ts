@@ -7,8 +7,7 @@ import type {
   ProviderId,
 } from '@mesh/catalog/catalog.ts'
 import type { PicoUsd } from '@mesh/catalog/money.ts'
-import { costPico, type PriceSchedule, type Rates, ratesFor } from '@mesh/catalog/price.ts'
-import { EMPTY_BUCKETS } from '@mesh/catalog/token-buckets.ts'
+import { type PriceSchedule, type Rates, ratesOutsideWindows } from '@mesh/catalog/price.ts'
 import type { AskShape, InputBound, PrivacyClass, RouteRequest } from './ask.ts'
 import { classInTheClear, keepsNothing, mayTrain, reaches } from './privacy-class.ts'
 import { BYTES_PER_TOKEN_MAX } from './text-size.ts'
@@ -132,10 +131,18 @@ function worthTrying(candidates: readonly Candidate[]): Candidate[] {
   return candidates.filter((candidate) => places.includes(candidate))
 }
 
+/** A catalogue is replaced whole and never changed, so what is worked out of one is good for as long as it is. */
+const ENDPOINTS_BY_MODEL = new WeakMap<Catalog, ReadonlyMap<ModelId, readonly Endpoint[]>>()
+
 /** A model's endpoints by id, so that the catalogue's own order cannot matter. */
-function endpointsOf(catalog: Catalog, id: ModelId): Endpoint[] {
-  const model = catalog.models.find((each) => each.id === id)
-  return [...(model?.endpoints ?? [])].sort((a, b) => compareIds(a.id, b.id))
+function endpointsOf(catalog: Catalog, id: ModelId): readonly Endpoint[] {
+  let byModel = ENDPOINTS_BY_MODEL.get(catalog)
+  if (!byModel) {
+    const byId = (a: Endpoint, b: Endpoint) => compareIds(a.id, b.id)
+    byModel = new Map(catalog.models.map((model) => [model.id, [...model.endpoints].sort(byId)]))
+    ENDPOINTS_BY_MODEL.set(catalog, byModel)
+  }
+  return byModel.get(id) ?? []
 }
 
 function candidateAt(endpoint: Endpoint, { snapshot, shape, inputTokensMax }: PlanInput): Candidate {
@@ -251,8 +258,8 @@ function preferenceOf(provider: ProviderId, order: readonly ProviderId[]): numbe
 
 /** Outside every time window: a plan knows no time of day, so that it can be made again. */
 function expectedPrice({ sellPrices, inputTokensMax }: Candidate, outputTokens: number): PicoUsd {
-  const rates = ratesFor({ ...sellPrices, windows: [] }, inputTokensMax, new Date(0))
-  return costPico({ ...EMPTY_BUCKETS, input: inputTokensMax, output: outputTokens }, rates)
+  const { input, output } = ratesOutsideWindows(sellPrices, inputTokensMax)
+  return BigInt(inputTokensMax) * input + BigInt(outputTokens) * output
 }
 
 function compareAmounts(a: PicoUsd, b: PicoUsd): number {

@@ -78,9 +78,20 @@ export function createTransport(options: TransportOptions = {}): Transport {
   const responseBytesMax = options.responseBytesMax ?? RESPONSE_BYTES_MAX
   const dispatcher = createDispatcher(options, exchangesMax)
   const runningByOrigin = new Map<string, number>()
+  /** There are as many as the operator has set up. */
+  const bases = new Map<string, Base>()
+
+  function baseOf(baseUrl: string): Base {
+    const known = bases.get(baseUrl)
+    if (known) return known
+    const { origin, pathname } = new URL(baseUrl)
+    const base = { origin, path: pathname.replace(/\/+$/, '') }
+    bases.set(baseUrl, base)
+    return base
+  }
 
   function send(request: UpstreamRequest, receiver: Receiver): Exchange {
-    const { origin, pathname } = new URL(request.target.baseUrl)
+    const { origin, path } = baseOf(request.target.baseUrl)
     const running = runningByOrigin.get(origin) ?? 0
     if (running >= exchangesMax) {
       receiver.onFailure({ outcome: 'not_dispatched', reason: 'overloaded' })
@@ -93,7 +104,7 @@ export function createTransport(options: TransportOptions = {}): Transport {
     dispatcher.dispatch(
       {
         origin,
-        path: `${pathname.replace(/\/+$/, '')}${request.path}`,
+        path: `${path}${request.path}`,
         method: 'POST',
         headers: { ...request.headers, ...request.target.headers, 'accept-encoding': 'identity' },
         body: request.body,
@@ -106,6 +117,12 @@ export function createTransport(options: TransportOptions = {}): Transport {
   }
 
   return { send, close: () => dispatcher.destroy() }
+}
+
+/** A base URL, taken apart: the path has no slash at its end. */
+interface Base {
+  readonly origin: string
+  readonly path: string
 }
 
 function createDispatcher(options: TransportOptions, connections: number): Dispatcher {
