@@ -3,11 +3,11 @@ import { median } from '../load/load.ts'
 import { startInstantMock } from '../mock/choose.ts'
 import type { Part } from '../part.ts'
 import { meshRouter } from '../subjects/mesh.ts'
-import { isPartName, PARTS } from '../subjects/parts-of-mesh.ts'
+import { PARTS, WITHOUT } from '../without/parts.ts'
 import { type Measured, measure } from './measure.ts'
 import { withStarted } from './started.ts'
 
-const PROGRAM = join(import.meta.dirname, '../subjects/router-with-parts.ts')
+const PRELOAD = join(import.meta.dirname, '../without/preload.ts')
 const CONNECTIONS = 128
 
 /** What each feature costs, by what is left when it is left out. */
@@ -19,13 +19,12 @@ export const features: Part = {
     try {
       const found = new Map<string, Measured[]>()
       for (const part of Object.keys(PARTS)) {
-        if (!isPartName(part)) continue
         bench.tell(`without ${part}`)
         const subject = meshRouter({
           cores: bench.cores,
           name: part,
-          program: PROGRAM,
-          words: [part],
+          nodeWords: ['--import', PRELOAD],
+          environment: { [WITHOUT]: part },
           hasLimits: part !== 'limits',
         })
         await withStarted([subject], mock.port, async ([started]) => {
@@ -56,7 +55,7 @@ export const features: Part = {
               'calls/s',
             ],
             rows: Object.entries(PARTS).map(([part, meaning]) => [
-              part === 'nothing' ? `nothing (${meaning})` : meaning,
+              meaning,
               of(part, 'serverUs').toFixed(1),
               part === 'nothing' ? '' : (all.server - of(part, 'serverUs')).toFixed(1),
               of(part, 'databaseUs').toFixed(1),

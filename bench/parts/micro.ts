@@ -6,9 +6,10 @@ import { type Plan, type PlanSnapshot, plan } from '@mesh/engine/plan.ts'
 import { DEFAULT_ANSWER_BOUNDS } from '@mesh/engine/protocol.ts'
 import { openaiChat } from '@mesh/engine/protocols/openai-chat.ts'
 import { protocolFor } from '@mesh/engine/protocols/registry.ts'
-import { type ChatRequest, parseChatCompletion } from '@mesh/engine/shapes/chat-completions/request.ts'
+import { parseChatCompletion } from '@mesh/engine/shapes/chat-completions/request.ts'
+import type { CallerRequest } from '@mesh/engine/shapes/shape.ts'
 import { policySchema } from '../../apps/router/src/policy.ts'
-import { priceListOf } from '../../apps/router/src/prices.ts'
+import { priceBookOf } from '../../apps/router/src/prices.ts'
 import { median } from '../load/load.ts'
 import type { Part } from '../part.ts'
 import { JSON_ANSWER, requestBody, STREAM_ANSWER, TEXT_CHUNK } from '../work.ts'
@@ -23,7 +24,7 @@ export const micro: Part = {
   async run() {
     const catalog = loadCatalog()
     const models = createModelIndex(catalog)
-    const prices = priceListOf(catalog, policySchema.parse({}))
+    const prices = priceBookOf(catalog, policySchema.parse({})).standard
     const snapshot: PlanSnapshot = {
       id: 'bench',
       catalog,
@@ -85,7 +86,7 @@ export const micro: Part = {
   },
 }
 
-function parsed(body: unknown): ChatRequest {
+function parsed(body: unknown): CallerRequest {
   const result = parseChatCompletion(body, { pseudonym: (_purpose, text) => text })
   if (!result.ok) throw new Error('the request of the bench is refused')
   return result.request

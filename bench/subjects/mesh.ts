@@ -27,9 +27,6 @@ export interface MeshOptions {
   readonly name?: string
   /** Words before the program's own, for Node. */
   readonly nodeWords?: readonly string[]
-  /** In place of the router that operators start. */
-  readonly program?: string
-  readonly words?: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
   /** Whether the key has every limit there is, none of which is ever reached. */
   readonly hasLimits?: boolean
@@ -89,7 +86,7 @@ export async function postmasterOf(home: string): Promise<number> {
 }
 
 function startRouter(options: MeshOptions, home: string, upstreamPort: number): Program {
-  const words = [...(options.nodeWords ?? []), options.program ?? MAIN, ...(options.words ?? ['--quiet'])]
+  const words = [...(options.nodeWords ?? []), MAIN, '--quiet']
   return startProgram(process.execPath, words, {
     core: options.cores?.server,
     environment: {

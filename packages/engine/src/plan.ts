@@ -100,7 +100,7 @@ export function plan(input: PlanInput): Plan {
   const excluded: Plan['excluded'][number][] = []
   for (const model of models) {
     const ofModel: Candidate[] = []
-    for (const endpoint of endpointsOf(input.snapshot.catalog, model)) {
+    for (const endpoint of modelOf(input.snapshot.catalog, model)?.endpoints ?? []) {
       const candidate = candidateAt(endpoint, input)
       const by = excludedBy(candidate, input)
       if (by) excluded.push({ endpoint: endpoint.id, by })
@@ -132,17 +132,28 @@ function worthTrying(candidates: readonly Candidate[]): Candidate[] {
 }
 
 /** A catalogue is replaced whole and never changed, so what is worked out of one is good for as long as it is. */
-const ENDPOINTS_BY_MODEL = new WeakMap<Catalog, ReadonlyMap<ModelId, readonly Endpoint[]>>()
+const KNOWN_MODELS = new WeakMap<Catalog, ReadonlyMap<ModelId, KnownModel>>()
 
-/** A model's endpoints by id, so that the catalogue's own order cannot matter. */
-function endpointsOf(catalog: Catalog, id: ModelId): readonly Endpoint[] {
-  let byModel = ENDPOINTS_BY_MODEL.get(catalog)
-  if (!byModel) {
+/** What a plan needs of a model. */
+interface KnownModel {
+  readonly vendor: string
+  /** By id, so that the catalogue's own order cannot matter. */
+  readonly endpoints: readonly Endpoint[]
+}
+
+function modelOf(catalog: Catalog, id: ModelId): KnownModel | undefined {
+  let known = KNOWN_MODELS.get(catalog)
+  if (!known) {
     const byId = (a: Endpoint, b: Endpoint) => compareIds(a.id, b.id)
-    byModel = new Map(catalog.models.map((model) => [model.id, [...model.endpoints].sort(byId)]))
-    ENDPOINTS_BY_MODEL.set(catalog, byModel)
+    known = new Map(
+      catalog.models.map(({ id, vendor, endpoints }) => [
+        id,
+        { vendor, endpoints: [...endpoints].sort(byId) },
+      ]),
+    )
+    KNOWN_MODELS.set(catalog, known)
   }
-  return byModel.get(id) ?? []
+  return known.get(id)
 }
 
 function candidateAt(endpoint: Endpoint, { snapshot, shape, inputTokensMax }: PlanInput): Candidate {
@@ -230,15 +241,19 @@ function reachableRates({ rates, tiers, windows }: PriceSchedule, inputTokensMax
   return [rates, ...windows.map((window) => window.rates), ...reachableTiers.map((tier) => tier.rates)]
 }
 
-function ordered(candidates: readonly Candidate[], { route, shape, snapshot }: PlanInput): Candidate[] {
-  const makers = new Map(snapshot.catalog.models.map(({ id, vendor }) => [id, vendor]))
+function ordered(
+  candidates: readonly Candidate[],
+  { route, shape, snapshot }: PlanInput,
+): readonly Candidate[] {
+  if (candidates.length < 2) return candidates
   const outputTokens = Math.min(shape.maxOutputTokens ?? COMPARED_OUTPUT_TOKENS, COMPARED_OUTPUT_TOKENS)
   return candidates
     .map((candidate) => ({
       candidate,
       preference: preferenceOf(candidate.endpoint.provider, route.order),
       price: expectedPrice(candidate, outputTokens),
-      resale: candidate.endpoint.provider === makers.get(candidate.endpoint.model) ? 0 : 1,
+      resale:
+        candidate.endpoint.provider === modelOf(snapshot.catalog, candidate.endpoint.model)?.vendor ? 0 : 1,
     }))
     .sort(
       (a, b) =>
