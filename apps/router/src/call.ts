@@ -17,7 +17,7 @@ import { asMeshError } from './http/error-answer.ts'
  */
 export async function call(request: CallRequest, mesh: Mesh): Promise<void> {
   const caller = await authenticate(request, mesh)
-  using live = mesh.liveCalls.begin(request.id, caller, request.closed)
+  using live = mesh.liveCalls.begin(request.id, caller, request.whenClosed)
   const asked = await orReject(parse(request, caller, mesh), request, caller, mesh)
   const admitted = await orReject(admit(request, asked, caller, mesh), request, caller, mesh, asked)
 

@@ -310,7 +310,10 @@ test('a call of which nothing was delivered in time is not charged, though it wa
       assert.ok(decision)
       const settlement = settlementOf(request, granted(decision), { idempotency: 'billed' })
       const unbilled = settlementOf(request, granted(decision), { totalNano: 0n, idempotency: 'freed' })
-      await assert.rejects(hurried.settle(settlement, unbilled), { code: 'storage_unavailable' })
+      await assert.rejects(
+        hurried.settle(settlement, () => unbilled),
+        { code: 'storage_unavailable' },
+      )
     }),
   )
   await lock.release()

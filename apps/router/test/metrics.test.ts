@@ -267,7 +267,10 @@ test('a charge that comes too late is counted, and so is that it is given back',
   const charge = settlementOf(request, hold)
   const nothing = settlementOf(request, hold, { totalNano: 0n, upstreamNano: 0n })
   way.delay(0, 600)
-  await assert.rejects(books.settle(charge, nothing), { code: 'storage_unavailable' })
+  await assert.rejects(
+    books.settle(charge, () => nothing),
+    { code: 'storage_unavailable' },
+  )
   way.restore()
   await books.drain()
 

@@ -26,17 +26,27 @@ export interface PriceSchedule {
 
 /** The rates of a call: the highest tier that its input exceeds, else the window that it falls in, else the base. */
 export function ratesFor(schedule: PriceSchedule, inputTokenCount: number, dispatchedAt: Date): Rates {
-  let chosen: PriceTier | undefined
-  for (const tier of schedule.tiers) {
-    if (inputTokenCount <= tier.aboveInputTokens) continue
-    if (!chosen || tier.aboveInputTokens > chosen.aboveInputTokens) chosen = tier
-  }
-  if (chosen) return chosen.rates
+  const tier = highestTier(schedule, inputTokenCount)
+  if (tier) return tier.rates
   const minute = dispatchedAt.getUTCHours() * 60 + dispatchedAt.getUTCMinutes()
   const window = schedule.windows.find(
     ({ fromMinute, untilMinute }) => minute >= fromMinute && minute < untilMinute,
   )
   return window?.rates ?? schedule.rates
+}
+
+/** The rates of a call outside every time window. */
+export function ratesOutsideWindows(schedule: PriceSchedule, inputTokenCount: number): Rates {
+  return highestTier(schedule, inputTokenCount)?.rates ?? schedule.rates
+}
+
+function highestTier({ tiers }: PriceSchedule, inputTokenCount: number): PriceTier | undefined {
+  let chosen: PriceTier | undefined
+  for (const tier of tiers) {
+    if (inputTokenCount <= tier.aboveInputTokens) continue
+    if (!chosen || tier.aboveInputTokens > chosen.aboveInputTokens) chosen = tier
+  }
+  return chosen
 }
 
 /** The exact cost of a call at some rates, before rounding. */

@@ -78,6 +78,7 @@ export class UpstreamAttempt implements Receiver {
   #noOutputSinceMs = 0
   #heardOutput = false
   #cancelTimer: Cancel = () => {}
+  #timerAtMs = Number.POSITIVE_INFINITY
 
   constructor(input: AttemptInput) {
     this.#input = input
@@ -275,9 +276,11 @@ export class UpstreamAttempt implements Receiver {
     this.#watch()
   }
 
-  /** One timer an attempt: when it fires early, because bytes came since it was set, it is set again. */
+  /**
+   * One timer an attempt: when it fires early, because bytes came or what is waited for has changed since it was set,
+   * it is set again. It is set anew before that only where it would fire too late.
+   */
   #watch(): void {
-    this.#cancelTimer()
     if (this.#end) return
     const { clock, deadlineAtMs } = this.#input
     const nowMs = clock.monotonic()
@@ -285,7 +288,13 @@ export class UpstreamAttempt implements Receiver {
     const outputDueAtMs = (this.#isPaused ? nowMs : this.#noOutputSinceMs) + this.#outputTimeoutMs
     const dueAtMs = Math.min(byteDueAtMs, outputDueAtMs, deadlineAtMs)
     if (nowMs < dueAtMs) {
-      this.#cancelTimer = clock.schedule(dueAtMs - nowMs, () => this.#watch())
+      if (this.#timerAtMs <= dueAtMs) return
+      this.#cancelTimer()
+      this.#timerAtMs = dueAtMs
+      this.#cancelTimer = clock.schedule(dueAtMs - nowMs, () => {
+        this.#timerAtMs = Number.POSITIVE_INFINITY
+        this.#watch()
+      })
       return
     }
     this.#fail(this.#refusal?.classify() ?? this.#lateFailure(nowMs, byteDueAtMs))

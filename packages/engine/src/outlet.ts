@@ -8,6 +8,7 @@ const KEEP_ALIVE_MS = 8_000
 /** A long text is written in parts of about this many characters, so that a reader is waited for in between. */
 const PART_CHARACTERS = 16_384
 const EVENT_END = '\n\n'
+const TAKEN = Promise.resolve()
 
 export interface OutletInput {
   readonly sink: Sink
@@ -76,6 +77,7 @@ export class Outlet {
     if (this.#isLeft) return Promise.resolve()
     this.#lastWriteAtMs = this.#input.clock.monotonic()
     const written = this.#input.sink.write(text)
+    if (written === undefined) return TAKEN
     if (this.#isOverdue) {
       written.catch(this.#onAbort)
       return Promise.resolve()
@@ -122,9 +124,11 @@ export class Outlet {
   #comment(): void {
     if (this.#releaseWriter || this.#isCommenting) return
     this.#sendHead()
-    this.#isCommenting = true
     this.#lastWriteAtMs = this.#input.clock.monotonic()
-    this.#input.sink.write(KEEP_ALIVE_COMMENT).then(() => {
+    const written = this.#input.sink.write(KEEP_ALIVE_COMMENT)
+    if (written === undefined) return
+    this.#isCommenting = true
+    written.then(() => {
       this.#isCommenting = false
     }, this.#onAbort)
   }

@@ -1,7 +1,7 @@
 import type { EndpointId, ProviderId } from '@mesh/catalog/catalog.ts'
 import { fingerprint } from '@mesh/catalog/fingerprint.ts'
 import type { PicoUsd } from '@mesh/catalog/money.ts'
-import { type PriceSchedule, type Rates, ratesFor } from '@mesh/catalog/price.ts'
+import { type PriceSchedule, ratesOutsideWindows } from '@mesh/catalog/price.ts'
 import type { AskShape, RouteRequest } from './ask.ts'
 import type { AutoRule } from './auto-rules.ts'
 import { HEALTH_SAMPLES_MIN, type HealthByEndpoint, speedStep } from './endpoint-health.ts'
@@ -229,15 +229,7 @@ export function expectedPrice(prices: PriceSchedule, shape: AskShape, contextTok
 function priceOf(prices: PriceSchedule, tokens: ComparedTokens, contextTokens: number): PicoUsd {
   const isWithin = tokens.input <= contextTokens
   const input = isWithin ? tokens.inputBig : BigInt(contextTokens)
+  // A plan knows no time of day, so that it can be made again.
   const rates = ratesOutsideWindows(prices, isWithin ? tokens.input : contextTokens)
   return input * rates.input + tokens.outputBig * rates.output
 }
-
-/** Outside every time window: a plan knows no time of day, so that it can be made again. */
-function ratesOutsideWindows(prices: PriceSchedule, inputTokens: number): Rates {
-  return prices.tiers.length === 0
-    ? prices.rates
-    : ratesFor({ ...prices, windows: [] }, inputTokens, ANY_TIME)
-}
-
-const ANY_TIME = new Date(0)

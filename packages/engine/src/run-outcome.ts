@@ -10,8 +10,8 @@ export interface Sink {
    * a keep-alive must leave before it is known who will answer.
    */
   head(served?: Candidate): void
-  /** Resolves when the sink can take more; rejects when the reader is gone or too slow. */
-  write(bytes: Uint8Array | string): Promise<void>
+  /** Resolves when the sink can take more, `undefined` where it can at once; rejects when the reader is gone or too slow. */
+  write(bytes: Uint8Array | string): Promise<void> | undefined
 }
 
 /** A call's hold, as the engine sees it: a number of output tokens that may be spent, and a way to ask for more. */

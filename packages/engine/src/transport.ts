@@ -92,10 +92,22 @@ export function createTransport(options: TransportOptions = {}): Transport {
   const responseBytesMax = options.responseBytesMax ?? RESPONSE_BYTES_MAX
   const dispatcher = createDispatcher(options, exchangesMax)
   const runningByOrigin = new Map<string, number>()
+  /** There are as many as the operator has set up. */
+  const bases = new Map<string, Base>()
+
+  function baseOf(baseUrl: string): Base {
+    const known = bases.get(baseUrl)
+    if (known) return known
+    const { origin, host, pathname } = new URL(baseUrl)
+    const base = { origin, host, path: pathname.replace(/\/+$/, '') }
+    bases.set(baseUrl, base)
+    return base
+  }
 
   function send(request: UpstreamRequest, receiver: Receiver): Exchange {
     const { target, body } = request
-    const { origin, host, pathname } = new URL(target.baseUrl)
+    const base = baseOf(target.baseUrl)
+    const { origin, host } = base
     const running = runningByOrigin.get(origin) ?? 0
     if (running >= exchangesMax) {
       receiver.onFailure({ outcome: 'not_dispatched', reason: 'overloaded' })
@@ -105,7 +117,7 @@ export function createTransport(options: TransportOptions = {}): Transport {
     const exchange = new UndiciExchange(receiver, responseBytesMax, () => {
       runningByOrigin.set(origin, (runningByOrigin.get(origin) ?? 1) - 1)
     })
-    const path = `${pathname.replace(/\/+$/, '')}${request.path}`
+    const path = `${base.path}${request.path}`
     const headers = { ...request.headers, ...target.headers, 'accept-encoding': 'identity' }
     dispatcher.dispatch(
       {
@@ -123,6 +135,13 @@ export function createTransport(options: TransportOptions = {}): Transport {
   }
 
   return { send, close: () => dispatcher.destroy() }
+}
+
+/** A base URL, taken apart: the path has no slash at its end. */
+interface Base {
+  readonly origin: string
+  readonly host: string
+  readonly path: string
 }
 
 function createDispatcher(options: TransportOptions, connections: number): Dispatcher {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import type { Seams } from '../ids.ts'
 
@@ -41,7 +41,7 @@ export function parseSecret(secret: string): ParsedSecret {
 
 /** All that is stored of a secret, but for its tail. 32 random bytes need no salt and no slow hash. */
 export function hashSecret(secret: string): Buffer {
-  return createHash('sha256').update(secret, 'utf8').digest()
+  return hash('sha256', secret, 'buffer')
 }
 
 /** The last characters of a secret, by which people tell keys apart. They are checksum, not key. */

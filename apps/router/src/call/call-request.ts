@@ -13,6 +13,6 @@ export interface CallRequest {
   /** Reads the body within its bounds. Called once, after the caller is known. */
   readonly readBody: () => Promise<unknown>
   readonly answer: Answer
-  /** Aborted when the caller leaves. */
-  readonly closed: AbortSignal
+  /** Calls `task` when the caller leaves before the answer has ended, at once where he has. */
+  readonly whenClosed: (task: () => void) => void
 }

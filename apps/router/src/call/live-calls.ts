@@ -56,10 +56,11 @@ export class LiveCalls {
   }
 
   /**
+   * `whenClosed` is told what to do when the caller leaves.
    * @throws MeshError `too_many_concurrent` where the account runs as many calls as one may on this router,
    * `overloaded` where the router runs as many as it takes.
    */
-  begin(callId: CallId, caller: Caller, closed: AbortSignal): LiveCall {
+  begin(callId: CallId, caller: Caller, whenClosed: (task: () => void) => void): LiveCall {
     const payer: Payer = `${caller.account.id}/${caller.livemode}`
     const running = this.#counts.get(payer) ?? 0
     if (this.#calls.size >= this.#bounds.countMax) {
@@ -74,14 +75,11 @@ export class LiveCalls {
     }
     this.#counts.set(payer, running + 1)
     const abort = new AbortController()
-    const onClosed = (): void => abort.abort(closed.reason)
-    if (closed.aborted) onClosed()
-    else closed.addEventListener('abort', onClosed, { once: true })
+    whenClosed(() => abort.abort())
     this.#calls.set(callId, { keyId: caller.key.id, abort })
     return {
       signal: abort.signal,
       [Symbol.dispose]: () => {
-        closed.removeEventListener('abort', onClosed)
         this.#calls.delete(callId)
         this.#release(payer)
         if (this.#calls.size === 0) this.#onIdle?.()

@@ -39,7 +39,7 @@ export async function settle(
   // Whose answer has not begun is told that nothing was charged when the books are late, so nothing must be then.
   const ifLate = outcome.contentSent
     ? undefined
-    : settlementFor(admitted, outcome, LATE, unbilled(charge, outcome), reports, mesh)
+    : () => settlementFor(admitted, outcome, LATE, unbilled(charge, outcome), reports, mesh)
   try {
     await mesh.books.settle(settlement, ifLate)
   } catch (error) {

@@ -51,9 +51,9 @@ export class HttpAnswer implements Answer {
     this.#response.flushHeaders()
   }
 
-  async write(bytes: Uint8Array | string): Promise<void> {
-    if (!this.#isOpen) throw new ReaderGone()
-    if (!this.#response.write(bytes)) await this.#drained()
+  write(bytes: Uint8Array | string): Promise<void> | undefined {
+    if (!this.#isOpen) return Promise.reject(new ReaderGone())
+    return this.#response.write(bytes) ? undefined : this.#drained()
   }
 
   end(text: string): void {

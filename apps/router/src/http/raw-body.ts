@@ -174,8 +174,11 @@ function readBytes(message: IncomingMessage, bounds: BodyBounds, share: BodyShar
         new MeshError('overloaded', 'This router reads as many bodies as it can. Send the request again.'),
       )
   }
-  const onEnd = (): void =>
+  const onEnd = (): void => {
+    // A message that has come whole closes too, before anybody who waits for it runs.
+    message.off('close', onLost)
     resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, length))
+  }
   const onLost = (): void => reject(connectionLost())
   const timer = setTimeout(() => {
     reject(

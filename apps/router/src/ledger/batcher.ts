@@ -50,8 +50,8 @@ export interface BatcherOptions<Item, Result> {
 interface Entry<Item, Result> {
   item: Item
   readonly book: string
-  /** What takes the item's place once its submitter has stopped waiting. */
-  insteadIfLate: Item | undefined
+  /** Makes what takes the item's place once its submitter has stopped waiting. */
+  insteadIfLate: (() => Item) | undefined
   readonly resolve: (result: Result) => void
   readonly reject: (error: unknown) => void
   readonly patience: NodeJS.Timeout
@@ -111,9 +111,9 @@ export class Batcher<Item, Result> {
   /**
    * Resolves with the item's result once its batch has committed. Rejects with `overloaded` where the queue is full,
    * with `storage_unavailable` where it took too long, and with the database's error where the item is at fault.
-   * Once it took too long, `insteadIfLate` is posted in the item's place; after it, where the item was posted after all.
+   * Once it took too long, what `insteadIfLate` makes is posted in the item's place; after it, where the item was posted after all.
    */
-  submit(item: Item, insteadIfLate?: Item): Promise<Result> {
+  submit(item: Item, insteadIfLate?: () => Item): Promise<Result> {
     const { queueMax, patienceMs, bookOf } = this.#options
     if (this.#closing.signal.aborted) return Promise.reject(unavailable())
     if (this.queueLength >= queueMax) {
@@ -270,8 +270,8 @@ export class Batcher<Item, Result> {
     this.#options.onDone?.(entry.item)
     if (!entry.waitedFor && result !== undefined) this.#options.onUnclaimed?.(entry.item, result)
     if (!entry.waitedFor && entry.insteadIfLate !== undefined) {
-      const { insteadIfLate: item, ...submitted } = entry
-      this.#enqueue({ ...submitted, item, insteadIfLate: undefined, isUnderWay: false })
+      const { insteadIfLate: make, ...submitted } = entry
+      this.#enqueue({ ...submitted, item: make(), insteadIfLate: undefined, isUnderWay: false })
     }
     this.#end(entry, () => {
       if (result === undefined)
@@ -363,9 +363,9 @@ function notUnderWay<Item, Result>(entry: Entry<Item, Result>): void {
   if (!entry.waitedFor) replaceLate(entry)
 }
 
-function replaceLate<Item>(entry: { item: Item; insteadIfLate: Item | undefined }): void {
+function replaceLate<Item>(entry: { item: Item; insteadIfLate: (() => Item) | undefined }): void {
   if (entry.insteadIfLate === undefined) return
-  entry.item = entry.insteadIfLate
+  entry.item = entry.insteadIfLate()
   entry.insteadIfLate = undefined
 }
 

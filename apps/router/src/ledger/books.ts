@@ -175,10 +175,11 @@ export interface Books {
   hold(request: HoldRequest): Promise<HoldDecision>
   extend(request: ExtendRequest): Promise<ExtendDecision>
   /**
-   * `insteadIfLate` is posted in the settlement's place once the caller's patience has ended: a call of which nothing
-   * was delivered is then not charged, also where the first one turns out to have been posted (it is refunded).
+   * What `insteadIfLate` makes is posted in the settlement's place once the caller's patience has ended: a call of
+   * which nothing was delivered is then not charged, also where the first one turns out to have been posted (it is
+   * refunded).
    */
-  settle(settlement: Settlement, insteadIfLate?: Settlement): Promise<Settled>
+  settle(settlement: Settlement, insteadIfLate?: () => Settlement): Promise<Settled>
   /**
    * Says that a call will never be settled, for a fault of our own: its hold is renewed no longer, and the reaper ends
    * it. Nothing happens to a call whose settlement waits to be posted.

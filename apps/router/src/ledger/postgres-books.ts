@@ -166,12 +166,12 @@ class BooksOfRouter implements PostgresBooks {
     return decision
   }
 
-  async settle(settlement: Settlement, insteadIfLate?: Settlement): Promise<Settled> {
+  async settle(settlement: Settlement, insteadIfLate?: () => Settlement): Promise<Settled> {
     const { callId } = settlement
     if (!this.#running.has(callId) && this.#settlements.queueLength >= this.#options.runningMax) {
       throw overloaded()
     }
-    if (!isPossible(settlement) || (insteadIfLate && !isPossible(insteadIfLate))) {
+    if (!isPossible(settlement)) {
       // Its hold is renewed no longer, so the reaper ends it.
       this.#running.end(callId)
       this.#options.log.error('a settlement with impossible amounts', { callId })
@@ -180,7 +180,7 @@ class BooksOfRouter implements PostgresBooks {
     this.#settling.set(callId, performance.now())
     return await this.#settlements.submit(
       { settlement, withdraws: false, isWithdrawnIfLate: insteadIfLate !== undefined },
-      insteadIfLate && { settlement: insteadIfLate, withdraws: true },
+      insteadIfLate && (() => ({ settlement: insteadIfLate(), withdraws: true })),
     )
   }
 

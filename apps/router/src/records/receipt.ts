@@ -57,7 +57,7 @@ export function receiptIdOf(callId: CallId): ReceiptId {
 
 /** Fixes a receipt as bytes. They are stored, hashed and signed as they are and never serialised again. */
 export function receiptPayload(facts: ReceiptFacts): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify(claimsOf(facts)))
+  return Buffer.from(JSON.stringify(claimsOf(facts)))
 }
 
 function claimsOf({
@@ -101,8 +101,15 @@ function claimsOf({
   }
 }
 
-function pricesOf(rates: Rates): Record<string, string> {
-  return Object.fromEntries(BUCKET_NAMES.map((name) => [name, formatPricePerMillion(rates[name])]))
+/** A price list has few rates, and each is written for many calls. */
+const WRITTEN_PRICES = new WeakMap<Rates, Readonly<Record<string, string>>>()
+
+function pricesOf(rates: Rates): Readonly<Record<string, string>> {
+  const written = WRITTEN_PRICES.get(rates)
+  if (written) return written
+  const prices = Object.fromEntries(BUCKET_NAMES.map((name) => [name, formatPricePerMillion(rates[name])]))
+  WRITTEN_PRICES.set(rates, prices)
+  return prices
 }
 
 /** RFC 7515: what is signed is the encoded header, a dot, and the encoded payload. */

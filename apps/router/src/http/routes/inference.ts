@@ -79,7 +79,7 @@ function toCallRequest(
     readBody: () =>
       readJsonBody(request, { bodyBytesMax: calls.bodyBytesMax, bodyTimeoutMs: calls.bodyTimeoutMs }),
     answer,
-    closed: closedSignal(response),
+    whenClosed: (task) => whenClosed(response, task),
   }
 }
 
@@ -93,11 +93,11 @@ function worldShownBy({ secret }: CallRequest): World {
   }
 }
 
-/** Aborted when the connection closes before the answer has ended. */
-function closedSignal(response: ServerResponse): AbortSignal {
-  const abort = new AbortController()
-  response.once('close', () => {
-    if (!response.writableFinished) abort.abort()
-  })
-  return abort.signal
+/** Calls `task` when the connection closes before the answer has ended, at once where it has. */
+function whenClosed(response: ServerResponse, task: () => void): void {
+  const onClose = (): void => {
+    if (!response.writableFinished) task()
+  }
+  if (response.closed) onClose()
+  else response.once('close', onClose)
 }
