@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { EndpointId, ModelId } from '@mesh/catalog/catalog.ts'
-import { loadCatalog } from '@mesh/catalog/load.ts'
+import type { Catalog, EndpointId, ModelId } from '@mesh/catalog/catalog.ts'
 import { formatUsd, roundUpToNano } from '@mesh/catalog/money.ts'
 import { parsePriceList } from '@mesh/catalog/price-list.ts'
 import { inputTokensMax } from '@mesh/engine/input-bound.ts'
@@ -11,6 +10,7 @@ import { protocolFor } from '@mesh/engine/protocols/registry.ts'
 import type { Selectable } from 'kysely'
 import { z } from 'zod'
 import { candidatesDigest, type KeptPlan, readPlanRecord } from '../call/plan-record.ts'
+import { catalogOf } from '../catalog.ts'
 import { ADDED_ROW, isRecordId } from '../ids.ts'
 import type { Database } from '../storage/database.ts'
 import { StartupError } from '../storage/startup-error.ts'
@@ -70,7 +70,7 @@ const contentOf = z.object({
 })
 
 async function replay(
-  { say, mesh }: OpsContext,
+  { say, mesh, settings }: OpsContext,
   event: Selectable<EventsTable>,
   database: Database,
 ): Promise<number> {
@@ -82,7 +82,11 @@ async function replay(
       'This event keeps no plan: it was refused before one was made, or is an older one.',
     )
   }
-  const { snapshot, madeBy } = await readSnapshot(routing.data.snapshot, database)
+  const { snapshot, madeBy } = await readSnapshot(
+    routing.data.snapshot,
+    catalogOf(settings().policy),
+    database,
+  )
   const spreadKey = event.id.replace(ADDED_ROW, '')
   const input: PlanInput = { ...kept.request, snapshot, spreadKey, inputTokensMax }
   const planned = plan(input)
@@ -97,7 +101,7 @@ async function replay(
   return 1
 }
 
-async function readSnapshot(id: string, database: Database) {
+async function readSnapshot(id: string, catalog: Catalog, database: Database) {
   const row = await database.query
     .selectFrom('plan_snapshots')
     .select('content')
@@ -105,10 +109,9 @@ async function readSnapshot(id: string, database: Database) {
     .executeTakeFirst()
   if (!row) throw new StartupError(`What the plan was made from, ${id}, is not kept any more.`)
   const content = contentOf.parse(row.content)
-  const catalog = loadCatalog()
   if (content.catalog !== catalog.version) {
     throw new StartupError(
-      `The plan was made from the catalogue ${content.catalog} by MESH ${content.mesh}, and this is ${catalog.version}: replay it with that version.`,
+      `The plan was made from the catalogue ${content.catalog} by MESH ${content.mesh}, and this is ${catalog.version}: replay it with that version, and the models that MESH_SETTINGS added then.`,
     )
   }
   const list = await database.query
