@@ -16,6 +16,7 @@ import { SERIES_MAX } from '../apps/router/src/metrics/series-bound.ts'
 import { policySchema } from '../apps/router/src/policy.ts'
 import { BILLING_REASONS } from '../apps/router/src/records/billing-reason.ts'
 import { baseUrlVariable, VARIABLES } from '../apps/router/src/settings.ts'
+import quality from '../packages/catalog/data/quality.json' with { type: 'json' }
 
 const ROOT = join(import.meta.dirname, '..')
 const MADE = '<!-- Made by `npm run docs` from the code. Change it there. -->'
@@ -114,6 +115,29 @@ function modelsPage(): string {
     `${catalog.models.length} models at ${catalog.providers.length} providers, ${rows.length} endpoints. Prices are the providers' list prices in USD per million tokens;
 the mark-up is added by policy. Sources stand beside each price in \`packages/catalog/data\`. Catalogue version \`${catalog.version}\`.`,
     table(['model', 'provider', 'context', 'most output', 'input', 'output', 'available'], rows),
+    '## Tiers',
+    'Names that stand for several models: see [routing](routing.md).',
+    table(
+      ['tier', 'what it is for', 'models, and why'],
+      catalog.tiers.map(({ id, description, models }) => [
+        `\`${id}\``,
+        description,
+        models.map(({ model, why }) => `\`${model}\`: ${why}`).join('<br>'),
+      ]),
+    ),
+    '## Ratings',
+    `What the mode \`best\` orders by: ${quality.scale} Models that nobody has rated come after those, by their list price.`,
+    table(
+      ['model', 'rating', 'source', 'date'],
+      [...catalog.models]
+        .sort((a, b) => (b.quality?.score ?? 0) - (a.quality?.score ?? 0) || (a.id < b.id ? -1 : 1))
+        .map(({ id, quality: rating }) => [
+          `\`${id}\``,
+          String(rating?.score ?? '–'),
+          rating?.source ?? '',
+          rating?.date ?? '',
+        ]),
+    ),
   )
 }
 

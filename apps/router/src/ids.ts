@@ -54,7 +54,7 @@ export function isId<Prefix extends IdPrefix>(prefix: Prefix, text: string): tex
 }
 
 /** What the books put behind the id of a row that they add to a call's first one: rows are never changed. */
-const ADDED_ROW = /_(?:late|refund)$/
+export const ADDED_ROW = /_(?:late|refund)$/
 
 /** Whether a text is an id that a row of the records can have: that of a call, or of a row that was added to it. */
 export function isRecordId<Prefix extends IdPrefix>(prefix: Prefix, text: string): text is Id<Prefix> {

@@ -9,13 +9,21 @@ import { exportCommand } from './ops/export.ts'
 import { importCommand } from './ops/import.ts'
 import { ledgerVerify } from './ops/ledger-verify.ts'
 import { receiptVerify } from './ops/receipt-verify.ts'
+import { routeReplay } from './ops/route-replay.ts'
 import { readSettings, type Settings } from './settings.ts'
 import { StartupError } from './storage/startup-error.ts'
 import { storageError } from './storage/storage-error.ts'
 
 const PROJECT_FOLDER = resolve(import.meta.dirname, '../../..')
 
-const COMMANDS: readonly Command[] = [ledgerVerify, receiptVerify, exportCommand, importCommand, backup]
+const COMMANDS: readonly Command[] = [
+  ledgerVerify,
+  receiptVerify,
+  routeReplay,
+  exportCommand,
+  importCommand,
+  backup,
+]
 
 const HELP = `Usage: npm run ops -- <command>
 

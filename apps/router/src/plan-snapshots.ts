@@ -9,8 +9,13 @@ import { VERSION } from './version.ts'
 
 /** The states that plans are made from, one for each world. Replaced whole, never changed in place. */
 export interface PlanSnapshots {
-  readonly live: PlanSnapshot
-  readonly test: PlanSnapshot
+  readonly live: NamedSnapshot
+  readonly test: NamedSnapshot
+}
+
+/** A snapshot with what its name stands for, so that it can be kept. */
+export interface NamedSnapshot extends PlanSnapshot {
+  readonly content: SnapshotContent
 }
 
 /** For how long plans are made from one and the same health. */
@@ -54,10 +59,11 @@ export function createPlanSnapshots(parts: SnapshotParts, before?: PlanSnapshots
   }
 }
 
-function snapshotOf(parts: SnapshotParts, before: PlanSnapshot | undefined): PlanSnapshot {
-  const id = snapshotId(contentOf(parts))
+function snapshotOf(parts: SnapshotParts, before: NamedSnapshot | undefined): NamedSnapshot {
+  const content = contentOf(parts)
+  const id = snapshotId(content)
   if (before?.id === id) return before
-  return createPlanSnapshot({
+  const snapshot = createPlanSnapshot({
     id,
     catalog: parts.catalog,
     sellPrices: parts.prices.sell,
@@ -68,6 +74,7 @@ function snapshotOf(parts: SnapshotParts, before: PlanSnapshot | undefined): Pla
     preferences: parts.preferences,
     health: parts.health,
   })
+  return { ...snapshot, content }
 }
 
 function contentOf(parts: SnapshotParts): SnapshotContent {

@@ -27,6 +27,7 @@ import { HEALTH_EPOCH_MS } from './plan-snapshots.ts'
 import type { PriceBook } from './prices.ts'
 import { LiveHealth } from './providers/live-health.ts'
 import { ProviderMemory } from './providers/provider-memory.ts'
+import { KeptSnapshots } from './records/kept-snapshots.ts'
 import type { SigningKey } from './records/signing-key.ts'
 import { homeFile, type Settings } from './settings.ts'
 import type { Database } from './storage/database.ts'
@@ -145,8 +146,11 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       probes: settings.policy.providers.probes,
       log,
     })
+    const keptSnapshots = new KeptSnapshots(database, seams.now, log)
+    closers.push(() => keptSnapshots.settled())
     const meshNow = new MeshNow({
       ...conditions(),
+      keptSnapshots,
       authenticator,
       books,
       claims: createIdempotencyClaims(database, { patienceMs: settings.policy.calls.settleWaitMs }),

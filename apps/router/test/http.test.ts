@@ -125,7 +125,6 @@ const ABSENT_ROUTES = [
   '/v1/messages',
   '/v1/messages/count_tokens',
   '/v1/tokens/count',
-  '/v1/route',
   '/v1/attestation',
   '/v1/attestation/verify',
   '/v1/auth/siwe/nonce',

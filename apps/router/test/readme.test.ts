@@ -5,6 +5,9 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
+import { loadCatalog } from '@mesh/catalog/load.ts'
+import { MODES } from '@mesh/catalog/target.ts'
+import { AUTO_RULES } from '@mesh/engine/auto-rules.ts'
 import { ADMIN_KEY, startTestRouter, type TestRouter } from './support/test-router.ts'
 
 const run = promisify(execFile)
@@ -24,10 +27,10 @@ after(async () => {
 })
 
 /** A snippet of the README by the mark above it, with this test's router in place of the written one. */
-async function snippet(mark: string): Promise<string> {
-  const readme = await readFile(join(ROOT, 'README.md'), 'utf8')
+async function snippet(mark: string, page = 'README.md'): Promise<string> {
+  const readme = await readFile(join(ROOT, page), 'utf8')
   const found = new RegExp(`<!-- test: ${mark} -->\\n\`\`\`\\w+\\n([\\s\\S]*?)\`\`\``).exec(readme)
-  assert.ok(found?.[1], `the README has a snippet marked "${mark}"`)
+  assert.ok(found?.[1], `${page} has a snippet marked "${mark}"`)
   assert.ok(found[1].includes(WRITTEN_URL), 'it names the default URL')
   return found[1].replaceAll(WRITTEN_URL, router.url)
 }
@@ -56,4 +59,18 @@ test('the whole flow runs as it is written, to the receipt that verifies and the
   assert.match(stdout, /led_[a-z0-9]+,[^,]+,usage,-0\.\d{9},4\.\d{9},req_/)
   assert.match(stdout, /^valid$/m)
   assert.match(stdout, /"code":"key_revoked"/)
+})
+
+test('the dry run of docs/routing.md runs as it is written, and the page has every word of a plan', async () => {
+  const { key } = await router.account()
+  const script = await snippet('dry run', 'docs/routing.md')
+  const { stdout } = await run('bash', ['-e', '-c', script], { env: { ...process.env, MESH_API_KEY: key } })
+  const told = JSON.parse(stdout)
+  assert.equal(told.rule, 'auto.tools')
+  const page = await readFile(join(ROOT, 'docs/routing.md'), 'utf8')
+  const documented = (word: string) => assert.ok(page.includes(`\`${word}\``), word)
+  for (const { excluded_by } of told.excluded) documented(excluded_by)
+  for (const { id } of AUTO_RULES) documented(id)
+  for (const { id } of loadCatalog().tiers) documented(id)
+  for (const mode of MODES) documented(mode)
 })

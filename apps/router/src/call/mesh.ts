@@ -11,6 +11,7 @@ import type { CallObserver } from '../metrics/router-metrics.ts'
 import type { PlanSnapshots } from '../plan-snapshots.ts'
 import type { Policy } from '../policy.ts'
 import type { LiveHealth } from '../providers/live-health.ts'
+import type { KeptSnapshots } from '../records/kept-snapshots.ts'
 import type { LiveCalls } from './live-calls.ts'
 import type { Pseudonyms } from './pseudonyms.ts'
 import type { RefusalRows } from './refusal-rows.ts'
@@ -23,6 +24,8 @@ export interface Mesh {
   readonly catalog: Catalog
   readonly models: ModelIndex
   readonly terms: { readonly standard: Terms; readonly byAccount: ReadonlyMap<AccountId, Terms> }
+  /** What plans are made from, kept for their replay. */
+  readonly keptSnapshots: Pick<KeptSnapshots, 'keep'>
   readonly policy: Policy
   readonly authenticator: Authenticator
   readonly books: Books

@@ -25,7 +25,11 @@ const NEAREST_MODELS = 3
  * Reads a call's body into what was asked.
  * @throws MeshError with the field at fault; nothing of the body is in its message.
  */
-export async function parse(request: CallRequest, caller: Caller, mesh: Mesh): Promise<Asked> {
+export async function parse(
+  request: Pick<CallRequest, 'shape' | 'readBody' | 'idempotencyKey'>,
+  caller: Caller,
+  mesh: Mesh,
+): Promise<Asked> {
   const body = await request.readBody()
   const accountId = caller.account.id
   const parsed = request.shape.parse(body, {

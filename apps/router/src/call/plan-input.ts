@@ -5,8 +5,10 @@ import type { PlanInput } from '@mesh/engine/plan.ts'
 import { PRIVACY_CLASSES } from '@mesh/engine/privacy-class.ts'
 import type { Caller } from '../accounts/caller.ts'
 import type { CallId } from '../ids.ts'
+import type { NamedSnapshot } from '../plan-snapshots.ts'
 import { type Mesh, termsFor } from './mesh.ts'
 import type { Asked } from './parse.ts'
+import type { PlanRequest } from './plan-record.ts'
 
 /** All that decides who may serve a call, and in which order. */
 export function planInputFor(
@@ -15,9 +17,24 @@ export function planInputFor(
   mesh: Pick<Mesh, 'terms'>,
   callId: CallId,
 ): PlanInput {
+  return {
+    ...planRequestFor(asked, caller),
+    snapshot: snapshotFor(caller, mesh),
+    spreadKey: callId,
+    inputTokensMax,
+  }
+}
+
+/** The state that a caller's plans are made from. */
+export function snapshotFor({ account, livemode }: Caller, mesh: Pick<Mesh, 'terms'>): NamedSnapshot {
+  const { snapshots } = termsFor(mesh, account.id)
+  return livemode ? snapshots.live : snapshots.test
+}
+
+/** All of it that is the call's own. */
+export function planRequestFor(asked: Asked, caller: Caller): PlanRequest {
   const { shape, route } = asked.request
   const { allows } = caller
-  const { snapshots } = termsFor(mesh, caller.account.id)
   return {
     targets: asked.targets.map(({ id }) => id),
     shape,
@@ -28,9 +45,6 @@ export function planInputFor(
       ...(allows.providers ? { allowedProviders: allows.providers } : {}),
       minimumPrivacyClass: highest(allows.minimumPrivacyClass, asked.request.privacy.minClass ?? 'standard'),
     },
-    snapshot: caller.livemode ? snapshots.live : snapshots.test,
-    spreadKey: callId,
-    inputTokensMax,
   }
 }
 

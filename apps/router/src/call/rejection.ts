@@ -5,6 +5,8 @@ import { describeError } from '../log.ts'
 import type { CallRequest } from './call-request.ts'
 import type { Mesh } from './mesh.ts'
 import type { Asked } from './parse.ts'
+import { planRequestFor, snapshotFor } from './plan-input.ts'
+import { providerIn, recordOf } from './plan-record.ts'
 import { privacyReport } from './privacy.ts'
 
 /** Refusals that exist to shed load leave no row: a row for each would be load of its own. */
@@ -38,6 +40,8 @@ export async function orReject<Value>(
 /** The caller's answer does not wait for it: it moves no money. */
 function record(error: MeshError, request: CallRequest, caller: Caller, mesh: Mesh, asked?: Asked): void {
   const requested = asked?.targets[0]?.id
+  const snapshot = snapshotFor(caller, mesh)
+  if (asked) mesh.keptSnapshots.keep(snapshot)
   mesh.books
     .settle({
       callId: request.id,
@@ -59,7 +63,13 @@ function record(error: MeshError, request: CallRequest, caller: Caller, mesh: Me
         usageFlags: [],
         buckets: EMPTY_BUCKETS,
         attempts: [],
-        routing: { api: request.shape.name, requested: asked?.targets.map(({ id }) => id) ?? [] },
+        routing: {
+          api: request.shape.name,
+          requested: asked?.targets.map(({ id }) => id) ?? [],
+          ...(asked
+            ? { snapshot: snapshot.id, plan: recordOf(planRequestFor(asked, caller), providerIn(mesh)) }
+            : {}),
+        },
         privacy: asked ? { ...privacyReport(asked.request.privacy, undefined, caller.livemode) } : {},
         durationMs: 0,
       },

@@ -7,6 +7,8 @@ import { receiptIdOf, receiptPayload } from '../records/receipt.ts'
 import type { Admitted } from './admit.ts'
 import { type Charge, chargeFor } from './charge.ts'
 import type { Mesh } from './mesh.ts'
+import { planRequestFor, snapshotFor } from './plan-input.ts'
+import { providerIn, recordOf } from './plan-record.ts'
 import { type PrivacyReport, privacyReport } from './privacy.ts'
 import { attemptsOf, routingForCaller, routingReport } from './routing.ts'
 
@@ -34,12 +36,15 @@ export async function settle(
   const charge = ending?.code === 'overloaded' ? unbilled(metered, outcome) : metered
   const privacy = privacyReport(asked.request.privacy, outcome.served?.endpoint, caller.livemode)
   const routing = routingReport(admitted, outcome, privacy)
-  const reports = { routing, privacy }
+  const snapshot = snapshotFor(caller, mesh)
+  const plan = recordOf(planRequestFor(asked, caller), providerIn(mesh), admitted.plan)
+  const reports = { routing: { ...routing, plan }, privacy }
   const settlement = settlementFor(admitted, outcome, ending, charge, reports, mesh)
   // Whose answer has not begun is told that nothing was charged when the books are late, so nothing must be then.
   const ifLate = outcome.contentSent
     ? undefined
     : () => settlementFor(admitted, outcome, LATE, unbilled(charge, outcome), reports, mesh)
+  mesh.keptSnapshots.keep(snapshot)
   try {
     await mesh.books.settle(settlement, ifLate)
   } catch (error) {

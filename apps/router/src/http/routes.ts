@@ -17,6 +17,7 @@ import {
   registerProviderHealthRoute,
 } from './routes/providers.ts'
 import { registerRecordRoutes } from './routes/records.ts'
+import { registerRouteRoute } from './routes/route.ts'
 import type { Server } from './server.ts'
 
 export interface RoutesOptions {
@@ -39,6 +40,7 @@ export function registerRoutes(server: Server, options: RoutesOptions): void {
   registerPlatformRoutes(server, database)
   registerModelRoutes(server, meshNow)
   registerInferenceRoutes(server, meshNow)
+  registerRouteRoute(server, meshNow)
   registerProviderHealthRoute(server, options.providers)
   registerManagement(server, access, options)
   registerRecordRoutes(server, { database, signingKey, access, now: mesh.seams.now })

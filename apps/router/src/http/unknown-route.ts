@@ -38,8 +38,6 @@ const NOT_BUILT: readonly (readonly [prefix: string, instead: string])[] = [
   ['/v1/responses', 'Use POST /v1/chat/completions.'],
   ['/v1/messages', 'Use POST /v1/chat/completions, which takes every model.'],
   ['/v1/tokens', 'The usage of POST /v1/chat/completions says how many tokens a call had.'],
-  ['/v1/route', 'The answer of POST /v1/chat/completions says in routing what was chosen.'],
-  ['/v1/monitoring', 'Use GET /v1/usage and GET /v1/logs.'],
   ['/v1/attestation', 'No call is sealed yet: see privacy in GET /v1/logs.'],
   ['/v1/auth', 'Use a key: an operator makes one with POST /v1/api-keys.'],
   ['/v1/payments', 'An operator gives credit with POST /v1/accounts/{id}/grants.'],

@@ -40,11 +40,16 @@ export function eventView(event: Selectable<EventsTable>): Record<string, unknow
     priceListId: event.price_list_id,
     receiptId: event.receipt_id,
     attempts: event.attempts,
-    routing: event.routing,
+    routing: withoutPlan(event.routing),
     privacy: event.privacy,
     firstTokenMs: event.first_token_ms,
     durationMs: event.duration_ms,
   }
+}
+
+/** What a plan is made from is kept for its replay (`ops route replay`), which says it in full. */
+function withoutPlan({ plan: _, ...routing }: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return routing
 }
 
 /** One page of events, newest first; `before` is the id after which the last page ended. */

@@ -9,6 +9,7 @@ export const BOOKS_TABLES = [
   'balances',
   'holds',
   'price_lists',
+  'plan_snapshots',
   'provider_configs',
   'ledger_entries',
   'events',

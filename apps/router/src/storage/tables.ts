@@ -23,6 +23,7 @@ export interface Tables {
   operator_requests: OperatorRequestsTable
   audit_events: AuditEventsTable
   price_lists: PriceListsTable
+  plan_snapshots: PlanSnapshotsTable
   provider_configs: ProviderConfigsTable
   signing_keys: SigningKeysTable
 }
@@ -240,6 +241,12 @@ export interface PriceListsTable {
   markup_basis_points: Fixed<number>
   prices: JSONColumnType<JsonObject, string, never>
   created_at: FixedGenerated<Date>
+}
+
+export interface PlanSnapshotsTable {
+  id: Fixed<string>
+  content: JSONColumnType<JsonObject, string, never>
+  used_at: Generated<Date>
 }
 
 export interface ProviderConfigsTable {

@@ -62,6 +62,14 @@ export const ACCESS_TABLE: readonly AccessRow[] = [
     body: () => ({ model: 'mesh/qwen3-reranker-0.6b', query: 'Hello', documents: ['Hello', 'there'] }),
   },
 
+  {
+    method: 'POST',
+    path: '/v1/route',
+    serves: 'chat',
+    status: 200,
+    body: () => ({ model: MODEL, messages: [{ role: 'user', content: 'Hello' }] }),
+  },
+
   { method: 'GET', path: '/v1/accounts/me', serves: 'any key', status: 200 },
   {
     method: 'PATCH',
