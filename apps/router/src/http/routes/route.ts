@@ -22,7 +22,7 @@ export function registerRouteRoute(server: Server, meshNow: Pick<MeshNow, 'curre
         const caller = await withinPatience(reading, settleWaitMs)
         requireScope(caller, 'chat')
         // It counts as a call that runs: planning costs what it costs, whoever pays.
-        using _running = mesh.liveCalls.begin(id, caller, new AbortController().signal)
+        using _running = mesh.liveCalls.begin(id, caller, () => {})
         const answer = await dryRun(
           () => readJsonBody(request, { bodyBytesMax, bodyTimeoutMs }),
           caller,
