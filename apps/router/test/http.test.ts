@@ -122,8 +122,6 @@ test('a path that is not there is told what to change', async (t) => {
 const ABSENT_ROUTES = [
   '/v1/responses',
   '/v1/responses/resp_1',
-  '/v1/messages',
-  '/v1/messages/count_tokens',
   '/v1/tokens/count',
   '/v1/attestation',
   '/v1/attestation/verify',
@@ -140,7 +138,15 @@ const ABSENT_ROUTES = [
   '/log/checkpoint',
   '/.well-known/hpke-keys',
 ]
-const OPENAI_ROUTES = ['completions', 'assistants', 'threads', 'vector_stores/vs_1', 'files', 'organization']
+const OPENAI_ROUTES = [
+  'completions',
+  'messages/batches',
+  'assistants',
+  'threads',
+  'vector_stores/vs_1',
+  'files',
+  'organization',
+]
 
 test('what is said to do instead of an absent route can be done', async () => {
   const router = await startTestRouter()

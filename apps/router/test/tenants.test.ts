@@ -6,9 +6,9 @@ import { sql } from 'kysely'
 import pg from 'pg'
 import { newId } from '../src/ids.ts'
 import { systemSeams } from '../src/seams.ts'
-import { type Cell, cellsOf, expectedOf, isMeant, pathFor } from './support/access-matrix.ts'
+import { type Cell, cellsOf, expectedOf, holderOf, isMeant, pathFor } from './support/access-matrix.ts'
 import { ACCESS_TABLE } from './support/access-table.ts'
-import { type Credential, makeCredentials } from './support/credentials.ts'
+import { type Credential, type Holder, makeCredentials } from './support/credentials.ts'
 import { createRawClient, errorCodeOf, type RawAnswer, type RawClient } from './support/raw-http.ts'
 import { digestOf, idsOf, MODEL, startTenants, type Tenant, type Tenants } from './support/tenants.ts'
 import { ADMIN_KEY } from './support/test-router.ts'
@@ -90,7 +90,15 @@ async function askAll(cells: readonly Cell[]): Promise<void> {
   await Promise.all(Array.from({ length: CONNECTIONS }, work))
 }
 
-const isOfHome = ({ holder }: Credential) => holder?.kind === 'key' && holder.isHome
+const isOfHome = (holder: Holder | undefined) => holder?.kind === 'key' && holder.isHome
+
+/** The cells of all credentials that are of the account, or an operator's; or of all others. */
+function cellsOfWhoBelongs(belongs: boolean): Cell[] {
+  return cellsOf(credentials).filter((cell) => {
+    const holder = holderOf(cell)
+    return (isOfHome(holder) || holder?.kind === 'operator') === belongs
+  })
+}
 
 test('every route that Fastify has is in the table, and every row of the table is a route', () => {
   const listed = ACCESS_TABLE.flatMap(({ method, path }) =>
@@ -113,7 +121,7 @@ test('every route that Fastify has is in the table, and every row of the table i
 
 test('who is not of an account reads and changes nothing of it, whatever he presents', async (t) => {
   const { database } = tenants.mesh
-  const cells = cellsOf(credentials.filter((each) => !isOfHome(each) && each.holder?.kind !== 'operator'))
+  const cells = cellsOfWhoBelongs(false)
   const before = await Promise.all([
     digestOf(database, home.accountId),
     digestOf(database, foreign.accountId),
@@ -126,7 +134,7 @@ test('who is not of an account reads and changes nothing of it, whatever he pres
 
 test('who is of an account does what its scopes say, and touches no other account', async (t) => {
   const { database } = tenants.mesh
-  const cells = cellsOf(credentials.filter((each) => isOfHome(each) || each.holder?.kind === 'operator'))
+  const cells = cellsOfWhoBelongs(true)
   const before = await digestOf(database, foreign.accountId)
   await askAll(cells)
   assert.deepEqual(await digestOf(database, foreign.accountId), before)

@@ -1,3 +1,4 @@
+import { EMPTY_BUCKETS, type TokenBuckets } from '@mesh/catalog/token-buckets.ts'
 import type { Ask } from './ask.ts'
 import type { Outlet } from './outlet.ts'
 import type { Candidate } from './plan.ts'
@@ -13,10 +14,15 @@ export interface Reply {
   event(event: StreamEvent): string
 }
 
+/** Called at most once, when it is certain who answers; with what went in, as far as it is known then. */
+export type OpenReply = (served: Candidate, input: TokenBuckets) => Reply
+
 export interface AnswerInput {
   readonly candidate: Candidate
   readonly ask: Ask
-  readonly openReply: (served: Candidate) => Reply
+  readonly openReply: OpenReply
+  /** What probably went in, in tokens: for as long as the provider has not said it. */
+  readonly inputEstimate: number
   readonly outlet: Outlet
 }
 
@@ -28,6 +34,7 @@ export class Answer {
   readonly #input: AnswerInput
   #pending: StreamEvent[] = []
   #reply: Reply | undefined
+  #reported: TokenBuckets | undefined
   #text = ''
   #contentSent = false
   #firstContentAtMs: number | undefined
@@ -53,6 +60,7 @@ export class Answer {
   }
 
   take(event: StreamEvent, nowMs: number): void {
+    if (event.type === 'usage') this.#reported = event.usage.buckets
     if (event.type === 'usage' || event.type === 'failure' || event.type === 'end') return
     if (event.type === 'finish' && (event.choice === 0 || !this.#finishReason))
       this.#finishReason = event.reason
@@ -84,7 +92,8 @@ export class Answer {
 
   #open(): void {
     if (this.#reply || this.#input.outlet.isLeft) return
-    this.#reply = this.#input.openReply(this.#input.candidate)
+    const { candidate, openReply, inputEstimate } = this.#input
+    this.#reply = openReply(candidate, this.#reported ?? { ...EMPTY_BUCKETS, input: inputEstimate })
     for (const event of this.#pending) this.#text += this.#reply.event(event)
     this.#pending = []
   }

@@ -72,7 +72,13 @@ export type Message =
       readonly reasoning: readonly ReasoningBlock[]
       readonly refusal?: string
     }
-  | { readonly role: 'tool'; readonly toolCallId: string; readonly parts: readonly InputPart[] }
+  | {
+      readonly role: 'tool'
+      readonly toolCallId: string
+      readonly parts: readonly InputPart[]
+      /** Whether the caller says that the tool failed. */
+      readonly isError?: boolean
+    }
 
 /** Marks the end of a prefix that the provider should cache, where it takes such marks. */
 export interface CacheMark {
@@ -123,6 +129,7 @@ export interface ToolCall {
   readonly arguments: string
   /** Gemini's proof that it made the call, in base64. It returns only to Gemini. See `tool-call-signature.ts`. */
   readonly signature?: string
+  readonly cache?: CacheMark
 }
 
 export type ResponseFormat =
@@ -139,6 +146,10 @@ export type ResponseFormat =
 export interface ReasoningRequest {
   readonly effort?: 'none' | 'minimal' | 'low' | 'medium' | 'high' | 'xhigh' | 'max'
   readonly maxTokens?: number
+  /**
+   * Only how hard to work is said (Anthropic's `output_config.effort`): whether to reason is left to the model's default.
+   */
+  readonly effortOnly?: boolean
   /** Reason, but leave the reasoning out of the answer. It is paid for all the same. */
   readonly exclude?: boolean
   /** How a provider that keeps its reasoning to itself sums it up. Absent: as it sees fit. */
@@ -196,6 +207,8 @@ export interface AskShape {
     readonly audio: boolean
     /** Whether an image or a file is named by a URL, for the provider to fetch. */
     readonly mediaUrl?: boolean
+    /** Whether a document is: few providers fetch those (`Protocol.takes` of `file_url`). */
+    readonly fileUrl?: boolean
   }
   /** Parameter names in the catalogue's vocabulary (`tools`, `response_format.json_schema`, …). */
   readonly parameters: readonly string[]

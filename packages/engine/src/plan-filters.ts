@@ -92,14 +92,15 @@ function againstDataPolicy({ endpoint }: PlanEntry, { route, policy }: FilterCal
 /** These take the bytes of images and files alone. */
 const FETCHES_NO_MEDIA: ReadonlySet<ProtocolName> = new Set(['bedrock_converse'])
 
-function lacksModality({ endpoint }: PlanEntry, { shape }: FilterCall): boolean {
-  const { image, file, audio, mediaUrl } = shape.modalities
+function lacksModality({ endpoint }: PlanEntry, { shape, snapshot }: FilterCall): boolean {
+  const { image, file, audio, mediaUrl, fileUrl } = shape.modalities
   const takes = endpoint.inputModalities
   return (
     (image && !takes.includes('image')) ||
     (file && !takes.includes('file')) ||
     (audio && !takes.includes('audio')) ||
-    (mediaUrl === true && FETCHES_NO_MEDIA.has(endpoint.protocol))
+    (mediaUrl === true && FETCHES_NO_MEDIA.has(endpoint.protocol)) ||
+    (fileUrl === true && !snapshot.takesParameter(endpoint, 'file_url'))
   )
 }
 

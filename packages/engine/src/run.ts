@@ -1,5 +1,5 @@
 import type { Endpoint, ProtocolName } from '@mesh/catalog/catalog.ts'
-import { Answer, type Reply } from './answer.ts'
+import { Answer, type OpenReply } from './answer.ts'
 import type { Ask, AskShape } from './ask.ts'
 import { type AttemptLimits, UpstreamAttempt } from './attempt.ts'
 import type { Cancel, Clock } from './clock.ts'
@@ -55,8 +55,7 @@ export interface RunInput {
   /** For all choices together. It is widened to all that a candidate can write where that one bills on after a cancel. */
   readonly budget: Budget
   readonly sink: Sink
-  /** Called at most once, when it is certain who answers. */
-  readonly openReply: (served: Candidate) => Reply
+  readonly openReply: OpenReply
   /** Aborted when the reader leaves. */
   readonly signal: AbortSignal
   /** When the call began, by the engine's clock: before it was held. */
@@ -171,9 +170,10 @@ function dispatch(call: Call, candidate: Candidate, target: UpstreamTarget): Dis
       ...(cap === undefined ? {} : { outputTokensCap: cap }),
     },
   )
+  const estimate = estimateInput(ask, shape.inputTokensBound, candidate.inputTokensMax)
   const meter = new Meter({
     candidate,
-    input: estimateInput(ask, shape.inputTokensBound, candidate.inputTokensMax),
+    input: estimate,
     contexts: shape.inputTokensBound.contexts ?? 1,
     choices,
     thinksUnseen: mayThinkUnseen(endpoint, ask),
@@ -191,7 +191,13 @@ function dispatch(call: Call, candidate: Candidate, target: UpstreamTarget): Dis
     },
     deadlineAtMs: call.deadlineAtMs,
   })
-  const answer = new Answer({ candidate, ask, openReply: call.openReply, outlet: call.outlet })
+  const answer = new Answer({
+    candidate,
+    ask,
+    openReply: call.openReply,
+    inputEstimate: estimate.usual,
+    outlet: call.outlet,
+  })
   return {
     candidate,
     attempt,

@@ -38,7 +38,13 @@ export type StreamEvent =
   | { readonly type: 'vector'; readonly index: number; readonly vector: Vector }
   /** How well a document answers a query, by its place among the documents. */
   | { readonly type: 'score'; readonly index: number; readonly score: number }
-  | { readonly type: 'finish'; readonly choice: number; readonly reason: FinishReason }
+  | {
+      readonly type: 'finish'
+      readonly choice: number
+      readonly reason: FinishReason
+      /** The caller's own sequence that ended the choice, where the upstream names it. */
+      readonly stopSequence?: string
+    }
   /** Usage as far as the upstream has told it; a later one replaces an earlier one. */
   | { readonly type: 'usage'; readonly usage: ReportedUsage }
   /** The upstream's own account of a failure, in place of the rest of the answer. */

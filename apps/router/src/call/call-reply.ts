@@ -1,3 +1,4 @@
+import type { TokenBuckets } from '@mesh/catalog/token-buckets.ts'
 import type { Reply } from '@mesh/engine/answer.ts'
 import type { Ask } from '@mesh/engine/ask.ts'
 import type { Candidate } from '@mesh/engine/plan.ts'
@@ -14,7 +15,7 @@ import type { CallId } from '../ids.ts'
 /** The answer of one call in the form that its caller asked for, from its first byte to its last. */
 export interface CallReply {
   /** Opened when it is certain whose answer it is. */
-  open(served: Candidate): Reply
+  open(served: Candidate, input: TokenBuckets): Reply
   /** What is sent last: the end of the stream, or the whole body. */
   finish(closing: ReplyClosing): string
   /** The error that ends a stream. */
@@ -23,7 +24,7 @@ export interface CallReply {
 
 /** `createdSeconds` is Unix time, as OpenAI has it. */
 export function createCallReply(shape: Shape, id: CallId, ask: Ask, createdSeconds: number): CallReply {
-  const infoFor = (served?: Candidate): ReplyInfo => ({
+  const infoFor = (served?: Candidate, input?: TokenBuckets): ReplyInfo => ({
     id,
     createdSeconds,
     ...(served
@@ -36,24 +37,27 @@ export function createCallReply(shape: Shape, id: CallId, ask: Ask, createdSecon
         }
       : {}),
     ...(ask.task ? { task: ask.task } : {}),
+    ...(input ? { input } : {}),
     usageChunk: ask.usageChunk,
     excludeReasoning: ask.reasoning?.exclude === true,
   })
   const { streamReply } = shape
   return ask.stream && streamReply
-    ? streamed((served) => streamReply(infoFor(served)))
-    : whole((served) => shape.wholeReply(infoFor(served)))
+    ? streamed((served, input) => streamReply(infoFor(served, input)))
+    : whole((served, input) => shape.wholeReply(infoFor(served, input)))
 }
 
-function streamed(replyFor: (served?: Candidate) => StreamReply): CallReply {
+type ReplyFor<Form> = (served?: Candidate, input?: TokenBuckets) => Form
+
+function streamed(replyFor: ReplyFor<StreamReply>): CallReply {
   let opened: StreamReply | undefined
   const reply = (): StreamReply => {
     opened ??= replyFor()
     return opened
   }
   return {
-    open(served) {
-      opened = replyFor(served)
+    open(served, input) {
+      opened = replyFor(served, input)
       return opened
     },
     finish: (closing) => reply().finish(closing),
@@ -61,11 +65,11 @@ function streamed(replyFor: (served?: Candidate) => StreamReply): CallReply {
   }
 }
 
-function whole(replyFor: (served?: Candidate) => WholeReply): CallReply {
+function whole(replyFor: ReplyFor<WholeReply>): CallReply {
   let opened: WholeReply | undefined
   return {
-    open(served) {
-      const reply = replyFor(served)
+    open(served, input) {
+      const reply = replyFor(served, input)
       opened = reply
       return {
         event(event) {

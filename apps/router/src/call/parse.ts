@@ -1,5 +1,5 @@
 import type { Target } from '@mesh/catalog/target.ts'
-import type { CallerRequest, Shape } from '@mesh/engine/shapes/shape.ts'
+import type { CallerRequest, ParsedRequest, Shape } from '@mesh/engine/shapes/shape.ts'
 import { parseSteering } from '@mesh/simulator/steering.ts'
 import type { Caller } from '../accounts/caller.ts'
 import { MeshError } from '../errors.ts'
@@ -32,17 +32,17 @@ export async function parse(
 ): Promise<Asked> {
   const body = await request.readBody()
   const accountId = caller.account.id
-  const parsed = request.shape.parse(body, {
-    pseudonym: (purpose, text) => mesh.pseudonyms.outward(accountId, purpose, text),
-  })
-  if (!parsed.ok)
-    throw new MeshError(parsed.code, parsed.message, parsed.param ? { param: parsed.param } : {})
-  const targets = parsed.request.route.models.map((name) => resolveTarget(name, request.shape, mesh))
-  const steering = caller.livemode ? undefined : steeringOf(parsed.request.metadata)
+  const read = requireRequest(
+    request.shape.parse(body, {
+      pseudonym: (purpose, text) => mesh.pseudonyms.outward(accountId, purpose, text),
+    }),
+  )
+  const targets = read.route.models.map((name) => resolveTarget(name, request.shape, mesh))
+  const steering = caller.livemode ? undefined : steeringOf(read.metadata)
   const key = request.idempotencyKey
   return {
     api: request.shape.name,
-    request: parsed.request,
+    request: read,
     targets,
     ...(steering === undefined ? {} : { steering }),
     ...(key === undefined
@@ -56,7 +56,14 @@ export async function parse(
   }
 }
 
-function resolveTarget(name: string, { modelKind }: Shape, mesh: Mesh): Target {
+/** @throws MeshError with the fault, where a body could not be read. */
+export function requireRequest(parsed: ParsedRequest): CallerRequest {
+  if (parsed.ok) return parsed.request
+  throw new MeshError(parsed.code, parsed.message, parsed.param ? { param: parsed.param } : {})
+}
+
+/** @throws MeshError `model_not_found`, or `invalid_request` for a model of another kind. */
+export function resolveTarget(name: string, { modelKind }: Shape, mesh: Mesh): Target {
   const target = mesh.models.resolveTarget(name)
   if (!target) {
     const nearest = mesh.models.nearest(name, NEAREST_MODELS)

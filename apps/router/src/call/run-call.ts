@@ -48,7 +48,7 @@ export async function runCall(
       shape: asked.request.shape,
       budget: hold.budget,
       sink: request.answer,
-      openReply: (served) => reply.open(served),
+      openReply: (served, input) => reply.open(served, input),
       signal: live.signal,
       startedAtMs,
     })

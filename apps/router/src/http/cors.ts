@@ -3,6 +3,7 @@ import type { FastifyCorsOptions, FastifyCorsOptionsDelegateCallback } from '@fa
 /** Headers that a page may read from an answer. A wildcard cannot name a prefix, so they are listed. */
 const EXPOSED_HEADERS = [
   'x-request-id',
+  'request-id',
   'x-should-retry',
   'retry-after',
   'retry-after-ms',

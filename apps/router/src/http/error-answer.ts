@@ -21,7 +21,9 @@ const RETRY_AFTER_MS_DEFAULT = 1_000
 export function errorAnswer(
   error: MeshError,
   requestId: string,
-  { errorBody }: Pick<Shape, 'errorBody'> = { errorBody: openaiErrorBody },
+  { errorBody, requestIdHeader }: Pick<Shape, 'errorBody' | 'requestIdHeader'> = {
+    errorBody: openaiErrorBody,
+  },
 ): ErrorAnswer {
   const shown =
     error.code === 'internal'
@@ -38,6 +40,7 @@ export function errorAnswer(
     headers: {
       'content-type': 'application/json; charset=utf-8',
       'x-request-id': requestId,
+      ...(requestIdHeader === undefined ? {} : { [requestIdHeader]: requestId }),
       ...shown.headers,
       ...retryHeaders(shown),
     },

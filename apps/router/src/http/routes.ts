@@ -18,6 +18,7 @@ import {
 } from './routes/providers.ts'
 import { registerRecordRoutes } from './routes/records.ts'
 import { registerRouteRoute } from './routes/route.ts'
+import { registerTokenCountRoutes } from './routes/token-counts.ts'
 import type { Server } from './server.ts'
 
 export interface RoutesOptions {
@@ -41,6 +42,7 @@ export function registerRoutes(server: Server, options: RoutesOptions): void {
   registerModelRoutes(server, meshNow)
   registerInferenceRoutes(server, meshNow)
   registerRouteRoute(server, meshNow)
+  registerTokenCountRoutes(server, meshNow)
   registerProviderHealthRoute(server, options.providers)
   registerManagement(server, access, options)
   registerRecordRoutes(server, { database, signingKey, access, now: mesh.seams.now })

@@ -17,6 +17,7 @@ const NOT_OFFERED: readonly (readonly [prefix: string, advice: string])[] = [
   ['/v1/files', 'MESH keeps no files. Send images and documents inside the message.'],
   ['/v1/uploads', 'MESH keeps no files. Send images and documents inside the message.'],
   ['/v1/vector_stores', 'MESH keeps no vector stores. Keep documents in a store of your own.'],
+  ['/v1/messages/batches', 'MESH has no batches. Send the calls one by one; they may run in parallel.'],
   ['/v1/batches', 'MESH has no batches. Send the calls one by one; they may run in parallel.'],
   ['/v1/images', 'MESH does not make images.'],
   ['/v1/videos', 'MESH does not make videos.'],
@@ -36,14 +37,12 @@ const NOT_OFFERED: readonly (readonly [prefix: string, advice: string])[] = [
 /** Routes that MESH means to have and this version does not, by how they begin, and what to use instead. */
 const NOT_BUILT: readonly (readonly [prefix: string, instead: string])[] = [
   ['/v1/responses', 'Use POST /v1/chat/completions.'],
-  ['/v1/messages', 'Use POST /v1/chat/completions, which takes every model.'],
   ['/v1/tokens', 'The usage of POST /v1/chat/completions says how many tokens a call had.'],
   ['/v1/attestation', 'No call is sealed yet: see privacy in GET /v1/logs.'],
   ['/v1/auth', 'Use a key: an operator makes one with POST /v1/api-keys.'],
   ['/v1/payments', 'An operator gives credit with POST /v1/accounts/{id}/grants.'],
   ['/v1/credits/topup', 'An operator gives credit with POST /v1/accounts/{id}/grants.'],
   ['/v1/webhooks', 'Ask GET /v1/logs and GET /v1/ledger.'],
-  ['/v1/providers', 'GET /v1/models says which models are available. Providers are set in the environment.'],
   ['/v1/prices', 'GET /v1/models shows prices. The mark-up is set in the file that MESH_SETTINGS names.'],
   ['/openapi.json', 'The README shows the routes in use.'],
   ['/docs', 'The documents lie in the folder docs of the project.'],

@@ -45,6 +45,11 @@ export function isMeant({ id }: AccessRow, { holder, refusal }: Credential, idCa
   return idCase !== 'foreign' || holder?.kind !== 'operator'
 }
 
+/** Whose a credential is to a route. */
+export function holderOf({ row, credential }: Pick<Cell, 'row' | 'credential'>): Holder | undefined {
+  return (row.takesApiKeyHeader ? credential.inApiKeyHeader : undefined) ?? credential.holder
+}
+
 /** What a cell must be answered. */
 export function expectedOf({ row, credential, idCase }: Cell): Expected {
   const refused = ([status, code]: readonly [number, string]): Expected => ({ status, code })
@@ -52,8 +57,8 @@ export function expectedOf({ row, credential, idCase }: Cell): Expected {
   if (row.serves === 'all') {
     return idCase === 'non-existent' ? { status: 404, code: 'model_not_found' } : { status: row.status }
   }
-  if (credential.refusal) return refused(credential.refusal)
-  const { holder } = credential
+  const holder = holderOf({ row, credential })
+  if (credential.refusal && holder === credential.holder) return refused(credential.refusal)
   if (!holder || !isServed(row, holder)) return { status: 403, code: 'insufficient_scope' }
   if (idCase !== undefined && !isThere(row, holder, idCase)) return { status: 404, code: 'not_found' }
   if (row.made && holder.kind === 'key' && holder.isMade) return refused(row.made)

@@ -14,6 +14,8 @@ export interface AccessRow {
   readonly status: number
   /** The kind of thing that `:id` names. */
   readonly id?: IdKind
+  /** Whether a key may come in `x-api-key` too, as Anthropic's clients send it. */
+  readonly takesApiKeyHeader?: true
   /** Whether what it names is changed, so that each request that is served needs one of its own. */
   readonly changes?: true
   /** What a key that another key made is told, where it would else be served. */
@@ -66,6 +68,23 @@ export const ACCESS_TABLE: readonly AccessRow[] = [
     method: 'POST',
     path: '/v1/route',
     serves: 'chat',
+    status: 200,
+    body: () => ({ model: MODEL, messages: [{ role: 'user', content: 'Hello' }] }),
+  },
+
+  {
+    method: 'POST',
+    path: '/v1/messages',
+    serves: 'chat',
+    takesApiKeyHeader: true,
+    status: 200,
+    body: () => ({ model: MODEL, max_tokens: 8, messages: [{ role: 'user', content: 'Hello' }] }),
+  },
+  {
+    method: 'POST',
+    path: '/v1/messages/count_tokens',
+    serves: 'chat',
+    takesApiKeyHeader: true,
     status: 200,
     body: () => ({ model: MODEL, messages: [{ role: 'user', content: 'Hello' }] }),
   },

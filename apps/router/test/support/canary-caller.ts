@@ -90,6 +90,58 @@ export function conversation(canaries: Canaries, model: string, extras: object =
   }
 }
 
+/** The same in Anthropic's shape: a canary in everything that it has besides. */
+export function messagesOf(canaries: Canaries, model: string, extras: object = {}): object {
+  const id = canaries.of('tool use id')
+  const mark = { type: 'ephemeral' }
+  return {
+    model,
+    max_tokens: 200,
+    system: [{ type: 'text', text: canaries.of('messages system'), cache_control: mark }],
+    messages: [
+      { role: 'user', content: canaries.of('messages prompt') },
+      {
+        role: 'assistant',
+        content: [
+          { type: 'thinking', thinking: canaries.of('thinking'), signature: '' },
+          { type: 'text', text: canaries.of('messages assistant') },
+          { type: 'tool_use', id, name: 'look', input: { at: canaries.of('tool use input') } },
+        ],
+      },
+      {
+        role: 'user',
+        content: [
+          {
+            type: 'tool_result',
+            tool_use_id: id,
+            content: [{ type: 'text', text: canaries.of('messages tool result') }],
+          },
+          {
+            type: 'document',
+            title: canaries.of('document title'),
+            context: canaries.of('document context'),
+            source: { type: 'text', media_type: 'text/plain', data: canaries.of('document') },
+          },
+          { type: 'text', text: `Say: ${canaries.of('reply')} and ${canaries.of('reply')} again.` },
+        ],
+      },
+    ],
+    tools: [
+      {
+        name: 'look',
+        description: canaries.of('messages tool description'),
+        input_schema: { type: 'object', properties: { at: { type: 'string' } } },
+        [canaries.of('unknown tool member')]: canaries.of('unknown tool value'),
+      },
+    ],
+    stop_sequences: [canaries.of('stop sequence')],
+    session_id: canaries.of('messages session'),
+    [canaries.of('unknown messages parameter')]: canaries.of('unknown messages value'),
+    metadata: { user_id: canaries.of('user id'), mesh_simulate: 'echo' },
+    ...extras,
+  }
+}
+
 export function metadataOf(canaries: Canaries, steering: string): { readonly metadata: object } {
   return {
     metadata: { [canaries.of('metadata name')]: canaries.of('metadata value'), mesh_simulate: steering },
@@ -99,7 +151,9 @@ export function metadataOf(canaries: Canaries, steering: string): { readonly met
 /** What a stream's chunk says: replies come in pieces shorter than any canary. */
 function saidBy(payload: string): string {
   if (payload === STREAM_END) return ''
-  const { delta } = JSON.parse(payload).choices?.[0] ?? {}
+  const chunk = JSON.parse(payload)
+  if (chunk.type !== undefined) return `${chunk.delta?.text ?? ''}${chunk.delta?.partial_json ?? ''}`
+  const { delta } = chunk.choices?.[0] ?? {}
   return `${delta?.content ?? ''}${delta?.tool_calls?.[0]?.function?.arguments ?? ''}`
 }
 
@@ -122,10 +176,14 @@ export class CanaryCaller {
     return this.router.testKey ?? ''
   }
 
-  async chat(body: object | string, headers: Readonly<Record<string, string>> = {}, signal?: AbortSignal) {
+  async chat(
+    body: object | string,
+    headers: Readonly<Record<string, string>> = {},
+    signal?: AbortSignal,
+    path = '/v1/chat/completions',
+  ) {
     const { canaries } = this
-    const path = `/v1/chat/completions?trace=${canaries.of('query')}`
-    return await fetch(`${this.router.url}${path}`, {
+    return await fetch(`${this.router.url}${path}?trace=${canaries.of('query')}`, {
       method: 'POST',
       headers: {
         authorization: `Bearer ${this.key}`,
@@ -145,8 +203,9 @@ export class CanaryCaller {
     what: string,
     body: object | string,
     headers: Readonly<Record<string, string>> = {},
+    path?: string,
   ): Promise<Answer> {
-    const response = await this.chat(body, headers)
+    const response = await this.chat(body, headers, undefined, path)
     const { status } = response
     const told = JSON.stringify([...response.headers])
     if (!response.headers.get('content-type')?.startsWith('text/event-stream')) {

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { steeringWords } from '@mesh/simulator/steering.ts'
 import type { Database } from '../../src/storage/database.ts'
-import { type CanaryCaller, conversation, metadataOf } from './canary-caller.ts'
+import { type CanaryCaller, conversation, messagesOf, metadataOf } from './canary-caller.ts'
 import { CanarySearch } from './canary-search.ts'
 import { streamPayloads } from './chat-stream.ts'
 import { until } from './until.ts'
@@ -27,6 +27,7 @@ export async function callInEveryWay(caller: CanaryCaller, database: Database): 
   await makeKeys(caller)
   await succeed(caller)
   await makeVectorsAndScores(caller)
+  await callInMessages(caller)
   await failAtProviders(caller)
   await leave(caller, database)
   await beRefused(caller)
@@ -89,6 +90,45 @@ async function makeVectorsAndScores(caller: CanaryCaller): Promise<void> {
       assert.ok(refused.status >= 400 && refused.status < 500, refused.text)
     }
   }
+}
+
+/** Anthropic's shape: answers that go well, that break off and that are refused, and tokens that are only counted. */
+async function callInMessages(caller: CanaryCaller): Promise<void> {
+  const { canaries } = caller
+  const path = '/v1/messages'
+  for (const model of MODELS) {
+    for (const stream of [false, true]) {
+      const answer = await caller.call('messages', messagesOf(canaries, model, { stream }), {}, path)
+      assert.equal(answer.status, 200, answer.text)
+      assert.match(answer.text, /CNRY-/, 'the reply has a canary')
+    }
+    const cut = { stream: true, metadata: { mesh_simulate: 'echo,cut_stream=4' } }
+    await caller.call('messages cut', messagesOf(canaries, model, cut), {}, path)
+  }
+  const bad = canaries.of('bad messages value')
+  for (const extras of [
+    { messages: [{ role: bad, content: bad }] },
+    { messages: [{ role: 'user', content: [{ type: bad, text: bad }] }] },
+    { messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'file', file_id: bad } }] }] },
+    { tools: [{ type: bad, name: bad }] },
+    { tools: [{ name: `${bad} with spaces`, input_schema: {} }] },
+    { tool_choice: { type: 'tool', name: bad } },
+    { thinking: { type: bad } },
+    { metadata: { [bad]: { [bad]: bad } } },
+    { container: bad },
+    { model: bad },
+  ]) {
+    const { status, text } = await caller.call(
+      'messages refused',
+      messagesOf(canaries, MODELS[0], extras),
+      {},
+      path,
+    )
+    assert.ok(status >= 400, text)
+    assert.equal(JSON.parse(text).type, 'error', text)
+  }
+  const counted = await caller.call('tokens', messagesOf(canaries, MODELS[0]), {}, `${path}/count_tokens`)
+  assert.equal(counted.status, 200, counted.text)
 }
 
 /** Every way in which a provider can fail or misbehave. */

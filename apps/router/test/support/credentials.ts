@@ -28,6 +28,8 @@ export interface Credential {
   /** The request itself is wrong: routes that ask nobody's name refuse it as well. */
   readonly isMalformed?: true
   readonly holder?: Holder
+  /** Whose it is on the routes that look for keys in `x-api-key`, which others refuse. */
+  readonly inApiKeyHeader?: Holder
 }
 
 const bearer = (secret: string) => [['authorization', `Bearer ${secret}`]] as const
@@ -65,7 +67,7 @@ function misplaced(secret: string, anotherSecret: string): Credential[] {
   const basic = Buffer.from(`${secret}:`).toString('base64')
   return [
     { name: 'none', headers: [], refusal },
-    { name: 'in x-api-key', headers: [['x-api-key', secret]], refusal },
+    { name: 'in x-api-key', headers: [['x-api-key', secret]], refusal, inApiKeyHeader: key(true, true) },
     { name: 'in the query', headers: [], query: `?api_key=${secret}&key=${secret}`, refusal },
     { name: 'in a cookie', headers: [['cookie', `session=${secret}; authorization=${secret}`]], refusal },
     { name: 'as Basic', headers: [['authorization', `Basic ${basic}`]], refusal },

@@ -334,3 +334,49 @@ export function lineCases(target: Target): HostileCase[] {
     { name: 'a hello and nothing more', parts: [''], options: { hangUp: true }, answer: 'closed' },
   ]
 }
+
+/** The same in Anthropic's shape. */
+export function messageMediaCases(target: Target): HostileCase[] {
+  const part = (content: object) => ({ messages: [{ role: 'user', content: [content] }] })
+  const image = (data: string, media_type = 'image/png') =>
+    part({ type: 'image', source: { type: 'base64', media_type, data } })
+  const byUrl = (type: 'image' | 'document', url: string) => part({ type, source: { type: 'url', url } })
+  const megabytes = 'A'.repeat(8_000_000)
+  const cases: readonly (readonly [name: string, more: object, answer: HostileCase['answer']])[] = [
+    ['eight megabytes of base64', image(megabytes), 'ok'],
+    ['base64 with one wrong character at its end', image(`${megabytes}!AAA`), 'invalid_request'],
+    ['an image that can hold a script', image('AAAA', 'image/svg+xml'), 'invalid_request'],
+    ['a file of this machine', byUrl('document', `file:///etc/${CANARY}`), 'invalid_request'],
+    ['a script', byUrl('image', `javascript:${CANARY}`), 'invalid_request'],
+    ['a data URL', byUrl('image', `data:image/png;base64,${CANARY}`), 'invalid_request'],
+    [
+      'a file that MESH does not keep',
+      part({ type: 'document', source: { type: 'file', file_id: CANARY } }),
+      'unsupported_parameter',
+    ],
+    [
+      'a thousand images in a result',
+      part({
+        type: 'tool_result',
+        tool_use_id: 'a',
+        content: Array(1_000).fill(image('AAAA').messages[0]?.content[0]),
+      }),
+      'invalid_request',
+    ],
+    [
+      'results within results',
+      part({
+        type: 'tool_result',
+        tool_use_id: 'a',
+        content: [{ type: 'tool_result', tool_use_id: 'b', content: CANARY }],
+      }),
+      'invalid_request',
+    ],
+    ['a hosted tool', { tools: [{ type: `web_search_${CANARY}`, name: CANARY }] }, 'unsupported_parameter'],
+  ]
+  return cases.map(([name, more, answer]) => ({
+    name: `${name}, in a message`,
+    parts: withBody(target, JSON.stringify({ ...target.good, ...more })),
+    answer,
+  }))
+}

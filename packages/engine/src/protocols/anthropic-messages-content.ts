@@ -1,4 +1,5 @@
 import type { Ask, InputPart, MediaSource, Message, ReasoningBlock, TextPart, ToolCall } from '../ask.ts'
+import { textOfBase64 } from '../base64.ts'
 import { cacheControl } from './anthropic-messages-cache.ts'
 import { isSystemMessage, type SystemMessage } from './system-message.ts'
 import { toolInput } from './tool-input.ts'
@@ -55,7 +56,7 @@ function turnBlocks(message: Exclude<Message, SystemMessage>, dropped: Set<strin
       ]
     }
     case 'tool':
-      return [toolResultBlock(message.toolCallId, message.parts, dropped)]
+      return [toolResultBlock(message, dropped)]
   }
 }
 
@@ -104,13 +105,14 @@ function documentSource(source: MediaSource) {
   return { type: 'text', media_type: 'text/plain', data: textOfBase64(source.base64) }
 }
 
-function textOfBase64(base64: string): string {
-  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0))
-  return new TextDecoder().decode(bytes)
-}
-
 function toolUseBlock(call: ToolCall): Block {
-  return { type: 'tool_use', id: toolUseId(call.id), name: call.name, input: toolInput(call.arguments) }
+  return {
+    type: 'tool_use',
+    id: toolUseId(call.id),
+    name: call.name,
+    input: toolInput(call.arguments),
+    cache_control: cacheControl(call.cache),
+  }
 }
 
 /** Ids of another provider may hold characters that the API refuses; the call and its result change alike. */
@@ -120,13 +122,17 @@ function toolUseId(id: string): string {
 }
 
 /** A mark on any part of a result is the mark of the whole result: marks cannot stand inside it. */
-function toolResultBlock(toolCallId: string, parts: readonly InputPart[], dropped: Set<string>): Block {
+function toolResultBlock(
+  { toolCallId, parts, isError }: Extract<Message, { role: 'tool' }>,
+  dropped: Set<string>,
+): Block {
   const mark = parts.map((part) => ('cache' in part ? part.cache : undefined)).findLast((cache) => cache)
   const content = parts.flatMap((part) => inputBlocks(withoutMark(part), dropped))
   return {
     type: 'tool_result',
     tool_use_id: toolUseId(toolCallId),
     content: content.length === 0 ? undefined : content,
+    is_error: isError,
     cache_control: cacheControl(mark),
   }
 }

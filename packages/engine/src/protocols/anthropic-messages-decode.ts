@@ -136,11 +136,17 @@ function withoutOutput(usage: JsonObject | undefined): JsonObject | undefined {
   return known
 }
 
-function readStop(state: MessageState, value: Json | undefined, emit: Emit): void {
-  const reason = textOf(value)
+function readStop(state: MessageState, end: JsonObject | undefined, emit: Emit): void {
+  const reason = textOf(end?.stop_reason)
   if (reason === undefined || state.finished) return
   state.finished = true
-  emit({ type: 'finish', choice: 0, reason: STOP_REASONS.get(reason) ?? 'stop' })
+  const stopSequence = textOf(end?.stop_sequence)
+  emit({
+    type: 'finish',
+    choice: 0,
+    reason: STOP_REASONS.get(reason) ?? 'stop',
+    ...(stopSequence === undefined ? {} : { stopSequence }),
+  })
 }
 
 function finish(state: MessageState, emit: Emit): void {
@@ -169,7 +175,7 @@ function readEvent(state: MessageState, body: JsonObject, emit: Emit): void {
       return
     case 'message_delta':
       readUsage(state, body.usage, emit)
-      readStop(state, objectOf(body.delta)?.stop_reason, emit)
+      readStop(state, objectOf(body.delta), emit)
       return
     case 'message_stop':
       finish(state, emit)
@@ -183,7 +189,7 @@ function readDocument(state: MessageState, body: JsonObject, emit: Emit): void {
     closeBlock(openBlock(state, objectOf(content) ?? {}, emit), emit)
   }
   readUsage(state, body.usage, emit)
-  readStop(state, body.stop_reason, emit)
+  readStop(state, body, emit)
   finish(state, emit)
 }
 

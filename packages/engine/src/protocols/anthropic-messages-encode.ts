@@ -57,6 +57,8 @@ export function messagesTake({ supportedParameters }: Endpoint, parameter: strin
       return supportedParameters.includes('temperature')
     case 'parallel_tool_calls':
       return supportedParameters.includes('tools')
+    case 'file_url':
+      return true
     default:
       return supportedParameters.includes(parameter)
   }

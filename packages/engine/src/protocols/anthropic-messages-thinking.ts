@@ -35,6 +35,10 @@ export function thinkingPlan(
     return {}
   }
   const graded = closestEffort(effort, efforts)
+  if (ask.reasoning.effortOnly) {
+    if (graded === undefined) dropped.add('output_config.effort')
+    return graded === undefined ? {} : { effort: graded }
+  }
   const budgetWanted = budget && (graded === undefined || ask.reasoning.maxTokens !== undefined)
   if (budgetWanted) {
     const tokens = budgetTokens(ask.reasoning, effort, budget, outputTokensCap)

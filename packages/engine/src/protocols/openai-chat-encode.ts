@@ -14,6 +14,13 @@ export function chatChoices(ask: Ask, endpoint: Endpoint): number {
   return takes(chatQuirksOf(endpoint), endpoint, 'n') ? ask.choices : 1
 }
 
+/** Documents by URL are taken where the provider has a form for them that is a URL. */
+export function chatTakes(endpoint: Endpoint, parameter: string): boolean {
+  const quirks = chatQuirksOf(endpoint)
+  if (parameter === 'file_url') return quirks.documents === 'document_url'
+  return takes(quirks, endpoint, parameter)
+}
+
 /** Builds the body of `POST /chat/completions`. Fields that are `undefined` are left out of the JSON. */
 export function encodeChat(ask: Ask, endpoint: Endpoint, options: EncodeOptions): EncodedRequest {
   const quirks = chatQuirksOf(endpoint)
@@ -60,14 +67,19 @@ function optional<Value>(
   return undefined
 }
 
+/** OpenAI refuses more; Anthropic's callers may send more. */
+const STOP_SEQUENCES_MAX = 4
+
 function samplingFields(ask: Ask, endpoint: Endpoint, quirks: ChatQuirks, dropped: Dropped) {
   const take = <Value>(value: Value | undefined, name: string) =>
     optional(value, name, endpoint, quirks, dropped)
+  const stop = ask.stop.slice(0, STOP_SEQUENCES_MAX)
+  if (stop.length < ask.stop.length) dropped.add('stop')
   return {
     temperature: take(ask.temperature, 'temperature'),
     top_p: take(ask.topP, 'top_p'),
     top_k: take(ask.topK, 'top_k'),
-    stop: take(ask.stop.length === 0 ? undefined : ask.stop, 'stop'),
+    stop: take(stop.length === 0 ? undefined : stop, 'stop'),
     n: take(ask.choices === 1 ? undefined : ask.choices, 'n'),
   }
 }

@@ -1,4 +1,5 @@
 import type { Ask, InputPart, Message, TextPart, ToolCall } from '../ask.ts'
+import { textOfBase64 } from '../base64.ts'
 import type { ChatQuirks } from '../quirks.ts'
 import { instructed, urlOf } from './conversation.ts'
 
@@ -13,7 +14,7 @@ export function chatMessages(
 ): readonly WireMessage[] {
   const messages: WireMessage[] = []
   let shownByTools: InputPart[] = []
-  for (const message of instructed(ask.messages, instruction)) {
+  for (const message of instructed(joinedTurns(ask.messages), instruction)) {
     if (hasCacheMark(message)) dropped.add('cache_control')
     // Tool results hold text only. What else a tool returned follows as the user's, after the last result: nothing
     // may come between a call and its results.
@@ -28,8 +29,32 @@ export function chatMessages(
   return messages
 }
 
+/**
+ * Nothing may stand between calls and their results, so what an assistant said after its calls is put before them.
+ * Anthropic's turns have their blocks in any order.
+ */
+function joinedTurns(messages: readonly Message[]): readonly Message[] {
+  const joined: Message[] = []
+  for (const message of messages) {
+    const last = joined.at(-1)
+    if (message.role !== 'assistant' || last?.role !== 'assistant' || last.toolCalls.length === 0) {
+      joined.push(message)
+      continue
+    }
+    joined[joined.length - 1] = {
+      ...last,
+      ...message,
+      parts: [...last.parts, ...message.parts],
+      toolCalls: [...last.toolCalls, ...message.toolCalls],
+      reasoning: [...last.reasoning, ...message.reasoning],
+    }
+  }
+  return joined
+}
+
 function hasCacheMark(message: Message): boolean {
-  return message.parts.some((part) => 'cache' in part && part.cache !== undefined)
+  const marked = message.role === 'assistant' ? [...message.parts, ...message.toolCalls] : message.parts
+  return marked.some((part) => 'cache' in part && part.cache !== undefined)
 }
 
 function wireMessage(message: Message, quirks: ChatQuirks, dropped: Set<string>): WireMessage {
@@ -131,6 +156,9 @@ function inputPart(part: InputPart, quirks: ChatQuirks) {
     case 'image':
       return { type: 'image_url', image_url: { url: urlOf(part.source), detail: part.detail } }
     case 'file':
+      if (part.source.kind === 'base64' && part.source.mediaType.startsWith('text/')) {
+        return { type: 'text', text: textOfBase64(part.source.base64) }
+      }
       if (quirks.documents === 'document_url') {
         return { type: 'document_url', document_url: urlOf(part.source), document_name: part.filename }
       }

@@ -1,8 +1,7 @@
 import type { Protocol } from '../protocol.ts'
-import { chatQuirksOf, takes } from '../quirks.ts'
 import { classifyAnswer } from '../upstream-failure.ts'
 import { chatDecoder } from './openai-chat-decode.ts'
-import { chatChoices, encodeChat } from './openai-chat-encode.ts'
+import { chatChoices, chatTakes, encodeChat } from './openai-chat-encode.ts'
 
 /**
  * OpenAI's chat completions, spoken by OpenAI and, with the differences in `quirks.ts`, by most others.
@@ -14,7 +13,7 @@ import { chatChoices, encodeChat } from './openai-chat-encode.ts'
 export const openaiChat: Protocol = {
   choices: chatChoices,
   encode: encodeChat,
-  takes: (endpoint, parameter) => takes(chatQuirksOf(endpoint), endpoint, parameter),
+  takes: chatTakes,
   decoder: chatDecoder,
   classify: classifyAnswer,
 }

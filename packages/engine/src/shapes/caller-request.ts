@@ -1,4 +1,4 @@
-import type { Ask, AskShape, InputBound, ReasoningRequest } from '../ask.ts'
+import type { Ask, AskShape, InputBound, Message, ReasoningRequest } from '../ask.ts'
 import { boundInput } from '../input-bound.ts'
 import { CHAT_BOUNDS } from './bounds.ts'
 import {
@@ -70,6 +70,7 @@ function toShape(ask: Ask, bound: InputBound): AskShape {
       file: bound.files > 0,
       audio: bound.audioSeconds > 0,
       ...(namesMediaByUrl(ask) ? { mediaUrl: true } : {}),
+      ...(ask.messages.some(namesFileByUrl) ? { fileUrl: true } : {}),
     },
     parameters: [...parametersUsed(ask), ...needs],
     ...(needs.length > 0 ? { needs } : {}),
@@ -96,6 +97,10 @@ function needsOf({ task }: Ask): readonly string[] {
     ...(inputs.every((text) => typeof text === 'string') ? [] : ['input.tokens']),
     `input.${inputs.length}_texts`,
   ]
+}
+
+function namesFileByUrl({ parts }: Message): boolean {
+  return parts.some((part) => part.type === 'file' && part.source.kind === 'url')
 }
 
 /** In the catalogue's words. A parameter that asks for the default asks for nothing. */

@@ -39,6 +39,8 @@ export interface ReplyInfo {
   }
   /** What was asked for instead of an answer to messages. */
   readonly task?: Task
+  /** What went in, as far as it is known by then: the provider's count, or an estimate. Absent where nobody answers. */
+  readonly input?: TokenBuckets
   /** The caller wants usage in a chunk of its own. */
   readonly usageChunk: boolean
   /** The caller wants no reasoning in the answer. */
@@ -66,6 +68,21 @@ export interface ReplyFailure {
   readonly receiptId: string
   /** Usage up to the failure, where anything was used. */
   readonly usage?: ReplyUsage
+}
+
+/** Says whose reasoning block it is, in OpenRouter's words, so that it comes back to where it was made. */
+export function reasoningFormat(info: ReplyInfo): string {
+  switch (info.served?.protocol) {
+    case 'anthropic_messages':
+    case 'bedrock_converse':
+      return 'anthropic-claude-v1'
+    case 'gemini':
+      return 'google-gemini-v1'
+    case 'openai_responses':
+      return 'openai-responses-v1'
+    default:
+      return 'unknown'
+  }
 }
 
 /** Line breaks to Python's `str.splitlines`, on which some SSE readers rely; JSON leaves them unescaped. */

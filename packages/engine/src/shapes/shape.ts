@@ -16,6 +16,8 @@ export interface Shape {
   readonly modelKind: Model['kind']
   /** The headers in which its clients present their key. */
   readonly keyHeaders: 'bearer' | 'bearer_or_x_api_key'
+  /** Where its clients look for the request's id, beside `x-request-id`. */
+  readonly requestIdHeader?: string
   /**
    * Reads a JSON body. Linear in its size, and safe on any parsed JSON; a fault is a 400 whose message says what to do
    * and holds nothing of the request.

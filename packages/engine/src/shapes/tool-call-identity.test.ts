@@ -30,5 +30,5 @@ test('a name is made fit to show', () => {
   const calls = toolCallIdentities('req_1', 0)
   assert.equal(calls.open(0, 'a', 'look "around"\n').call.name, 'look__around__')
   assert.equal(calls.open(1, 'b', '').call.name, 'unnamed')
-  assert.equal(calls.open(2, 'c', 'x'.repeat(1_000)).call.name.length, 64)
+  assert.equal(calls.open(2, 'c', 'x'.repeat(1_000)).call.name.length, 128)
 })

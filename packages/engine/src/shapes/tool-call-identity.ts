@@ -3,7 +3,8 @@ import { withSignature } from '../tool-call-signature.ts'
 /** Every vendor's ids so far: `call_…`, `toolu_…`, `functions.name:0`, nine letters, UUIDs. */
 const SAFE_ID = /^[a-zA-Z0-9_.:-]{1,128}$/
 const UNSAFE_NAME_CHARACTER = /[^a-zA-Z0-9_.-]/g
-const NAME_CHARACTERS_MAX = 64
+/** Anthropic's bound, the widest. */
+const NAME_CHARACTERS_MAX = 128
 
 /** A tool call as it goes out. `index` counts from 0 without gaps, as clients' lists need. */
 export interface ToolCallIdentity {

@@ -67,6 +67,7 @@ function toCallRequest(
   const idempotencyKey = request.headers['idempotency-key']
   const answer = new HttpAnswer(response, {
     'x-request-id': id,
+    ...(shape.requestIdHeader === undefined ? {} : { [shape.requestIdHeader]: id }),
     'x-content-type-options': 'nosniff',
     'cache-control': 'no-store',
     ...CORS_HEADERS,

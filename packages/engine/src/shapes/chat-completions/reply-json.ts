@@ -1,8 +1,8 @@
 import type { Json, JsonObject } from '../../ask.ts'
 import type { FinishReason, StreamEvent } from '../../stream-event.ts'
-import type { ReplyClosing, ReplyInfo, WholeReply } from '../reply.ts'
+import { type ReplyClosing, type ReplyInfo, reasoningFormat, type WholeReply } from '../reply.ts'
 import { type ToolCallIdentities, type ToolCallIdentity, toolCallIdentities } from '../tool-call-identity.ts'
-import { reasoningFormat, renderUsage } from './reply.ts'
+import { renderUsage } from './reply.ts'
 
 interface ReasoningDetails {
   text: string

@@ -1,9 +1,16 @@
 import type { Json } from '../../ask.ts'
 import type { FinishReason, StreamEvent } from '../../stream-event.ts'
 import { openaiError } from '../openai-error.ts'
-import { quote, type ReplyClosing, type ReplyFailure, type ReplyInfo, type StreamReply } from '../reply.ts'
+import {
+  quote,
+  type ReplyClosing,
+  type ReplyFailure,
+  type ReplyInfo,
+  reasoningFormat,
+  type StreamReply,
+} from '../reply.ts'
 import { type ToolCallIdentities, toolCallIdentities } from '../tool-call-identity.ts'
-import { reasoningFormat, renderUsage } from './reply.ts'
+import { renderUsage } from './reply.ts'
 
 /**
  * An answer as chunks of a chat completion. The finish chunks bear usage, `routing` and `[DONE]`. No `[DONE]` follows an

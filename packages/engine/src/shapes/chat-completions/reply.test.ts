@@ -220,7 +220,7 @@ test('a stream says what the whole answer says', () => {
           assert.deepEqual(sorted(details), sorted(wholeDetails))
           for (const { id, name } of rest.tools) {
             assert.match(id ?? '', /^[a-zA-Z0-9_.:-]{1,128}$/)
-            assert.match(name ?? '', /^[a-zA-Z0-9_.-]{1,64}$/)
+            assert.match(name ?? '', /^[a-zA-Z0-9_.-]{1,128}$/)
           }
           assert.equal(new Set(rest.tools.map((call) => call.id)).size, rest.tools.length)
           if (excludeReasoning) assert.equal(rest.reasoning + details.length, '0')

@@ -1,6 +1,6 @@
 import { formatUsd } from '@mesh/catalog/money.ts'
 import { inputTokens, outputTokens } from '@mesh/catalog/token-buckets.ts'
-import type { ReplyInfo, ReplyUsage } from '../reply.ts'
+import type { ReplyUsage } from '../reply.ts'
 
 /**
  * Usage in OpenAI's shape, as JSON text. `prompt_tokens` is all input and `completion_tokens` all output; the details
@@ -20,19 +20,4 @@ export function renderUsage({ buckets, upstreamNano, marginNano }: ReplyUsage): 
     `"cost":${total},"cost_details":{"upstream_cost":"${formatUsd(upstreamNano)}",` +
     `"margin":"${formatUsd(marginNano)}","total":"${total}"}}`
   )
-}
-
-/** Says whose reasoning block it is, in OpenRouter's words, so that it comes back to where it was made. */
-export function reasoningFormat(info: ReplyInfo): string {
-  switch (info.served?.protocol) {
-    case 'anthropic_messages':
-    case 'bedrock_converse':
-      return 'anthropic-claude-v1'
-    case 'gemini':
-      return 'google-gemini-v1'
-    case 'openai_responses':
-      return 'openai-responses-v1'
-    default:
-      return 'unknown'
-  }
 }
