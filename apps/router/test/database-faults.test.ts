@@ -256,14 +256,16 @@ test('a slow database makes calls slow and batches large, and fails none', async
   const account = await mesh.account()
   assert.equal(await serves(stage, account), true)
   for (const [backMs, count] of [
-    [300, 60],
     [1_900, 30],
+    [300, 60],
   ] as const) {
     way.delay(0, backMs)
     const answers = await Promise.all(
       Array.from({ length: count }, (_, index) => {
         const body = chat('tokens=10', { stream: index % 2 === 0 })
-        return send(mesh, account.key, body)
+        // Keys are claimed on connections of the pool, which there is no time to make now.
+        const headers = index % 5 === 0 ? { 'idempotency-key': `${backMs}-${index}` } : {}
+        return send(mesh, account.key, body, headers)
       }),
     )
     assert.deepEqual(

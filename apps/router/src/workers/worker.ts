@@ -64,6 +64,7 @@ async function start(): Promise<Running> {
     }
     const database = openDatabase(order.connection.reveal(), {
       poolSize: POOL_SIZE,
+      keepsConnections: true,
       applicationName: applicationName(routerId),
       statementTimeoutMs: STATEMENT_TIMEOUT_MS,
     })
