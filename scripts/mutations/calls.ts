@@ -30,7 +30,7 @@ export const CALL_MUTATIONS: readonly Mutation[] = [
     file: 'apps/router/src/call/charge.ts',
     from: 'const totalNano = clamped ? heldNano : priceNano',
     to: 'const totalNano = priceNano',
-    test: 'apps/router/test/holds-and-cuts.test.ts',
+    test: 'apps/router/src/call/charge.test.ts',
   },
   {
     breaks: 'An answer that failed is not charged',
@@ -87,9 +87,18 @@ export const CALL_MUTATIONS: readonly Mutation[] = [
   {
     breaks: 'The end of an answer waits for its charge',
     file: 'apps/router/src/call/settle.ts',
-    from: '    await mesh.books.settle(settlement, ifLate)\n',
-    to: '    void mesh.books.settle(settlement, ifLate).catch(() => undefined)\n',
-    test: 'apps/router/test/billing-reasons.test.ts',
+    from: 'await mesh.books.settle(settlement, ifLate).catch(',
+    to: 'await Promise.race([mesh.books.settle(settlement, ifLate), { isUnpayable: undefined }]).catch(',
+    test: 'apps/router/test/database-faults.test.ts',
+    named: 'with the database away (cut)',
+  },
+  {
+    breaks: 'An answer whose charge can no longer be paid has no end',
+    file: 'apps/router/src/call/settle.ts',
+    from: '    throw UNPAYABLE\n',
+    to: '',
+    test: 'apps/router/test/overspend.test.ts',
+    named: 'stood still',
   },
   {
     breaks: 'What was not delivered in time is not charged',

@@ -27,6 +27,21 @@ export const CONTENT_MUTATIONS: readonly Mutation[] = [
     test: SINKS_TEST,
   },
   {
+    breaks: 'A message that looks like frames is not told with them',
+    file: 'apps/router/src/log.ts',
+    from: '    .slice(start + message.length)\n',
+    to: '',
+    test: 'apps/router/src/log.test.ts',
+  },
+  {
+    breaks: 'A router that ends by an error says nothing of its message',
+    file: 'apps/router/src/crash.ts',
+    from: "  process.on('uncaughtException', (error) => {\n",
+    to: "  process.on('uncaughtException', (error) => {\n    process.stderr.write(String(error))\n",
+    test: 'apps/router/test/crash.test.ts',
+    named: 'an exception',
+  },
+  {
     breaks: 'What is not JSON is refused without quoting it',
     file: 'apps/router/src/http/raw-body.ts',
     from: `  } catch {

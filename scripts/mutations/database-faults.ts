@@ -19,6 +19,14 @@ export const DATABASE_FAULT_MUTATIONS: readonly Mutation[] = [
     named: 'order of its arrival',
   },
   {
+    breaks: 'Nobody waits for a connection to be made while the database is slow',
+    file: 'apps/router/src/serve.ts',
+    from: 'await Promise.all([books.start(), database.openAhead()])',
+    to: 'await books.start()',
+    test: 'apps/router/test/database-faults.test.ts',
+    named: 'a slow database',
+  },
+  {
     breaks: 'A hold whose fate is hidden is released',
     file: 'apps/router/src/ledger/postgres-books.ts',
     from: '      onUncertain: (asking) => this.#release(asking, 0n, 0),\n',

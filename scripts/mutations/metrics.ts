@@ -45,7 +45,7 @@ export const METRICS_MUTATIONS: readonly Mutation[] = [
   {
     breaks: 'A refund is not counted',
     file: 'apps/router/src/ledger/watched-batches.ts',
-    from: '        if (settling.isWithdrawnIfLate) observer.withdrawn(settling.settlement)\n',
+    from: '        if (settling.isWithdrawnIfLate && !settled.isUnpayable) observer.withdrawn(settling.settlement)\n',
     to: '',
     test: 'apps/router/test/metrics.test.ts',
     named: 'comes too late',

@@ -75,13 +75,20 @@ const OWN_FRAME = /((?:apps|packages)\/[\w./-]+\.ts:\d+):\d+\)?$/
 export function describeError(error: unknown): Pick<LogFields, 'errorName' | 'errorCode' | 'frames'> {
   if (!(error instanceof Error)) return { errorName: typeof error }
   const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
-  const frames = (error.stack ?? '')
-    .split('\n')
-    .flatMap((line) => OWN_FRAME.exec(line)?.[1] ?? [])
-    .slice(0, 8)
   return {
     errorName: error.name,
     ...(code !== undefined && /^[A-Z0-9_]{1,40}$/.test(code) ? { errorCode: code } : {}),
-    frames,
+    frames: framesOf(error),
   }
+}
+
+/** A stack begins with the message, whose lines may look like frames: only what stands after it is one. */
+function framesOf({ message, stack = '' }: Error): readonly string[] {
+  const start = stack.indexOf(message)
+  if (start === -1) return []
+  return stack
+    .slice(start + message.length)
+    .split('\n')
+    .flatMap((line) => OWN_FRAME.exec(line)?.[1] ?? [])
+    .slice(0, 8)
 }

@@ -109,6 +109,7 @@ async function openStorage({ settings, notice }: MachineOptions) {
   const options = {
     // A process that serves shares this pool among its requests.
     poolSize: settings.workers === 1 ? POOL_SIZE : PRIMARY_POOL_SIZE,
+    keepsConnections: settings.workers === 1,
     applicationName: 'mesh',
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,
   }

@@ -1,6 +1,7 @@
 import { closeSync, openSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { endOnCrash } from './crash.ts'
 import { createLog, describeError, type Log } from './log.ts'
 import { type Router, startRouter } from './router.ts'
 import { systemSeams } from './seams.ts'
@@ -38,6 +39,7 @@ async function main(): Promise<void> {
   const settings = read()
   const logLevel = settings.logLevel ?? (process.stderr.isTTY ? 'warn' : 'info')
   const log = createLog(logLevel)
+  endOnCrash(log)
   const say = (text: string): void => {
     if (!quiet) process.stdout.write(`${text}\n`)
   }

@@ -102,7 +102,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       patienceMs: settings.policy.calls.settleWaitMs,
       runningMax: settings.policy.calls.concurrencyMax,
     })
-    await books.start()
+    await Promise.all([books.start(), database.openAhead()])
     closers.push(() => books.close())
 
     const authenticator = createAuthenticator({ database, seams, cachedKeysMax: CACHED_KEYS_MAX })

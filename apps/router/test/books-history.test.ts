@@ -19,7 +19,7 @@ import {
   setClock,
   settlementOf,
 } from './support/books-fixture.ts'
-import { BooksModel, windowStart } from './support/books-model.ts'
+import { BooksModel, type ModelCall, windowStart } from './support/books-model.ts'
 
 const RUNS = 30
 const STEPS_MAX = 50
@@ -42,6 +42,8 @@ type Step =
   | { readonly do: 'extend'; readonly call: number; readonly more: number }
   | { readonly do: 'settle'; readonly call: number; readonly percent: bigint }
   | { readonly do: 'reap'; readonly call: number }
+  /** Reaped, all credit spent by others, and settled after all. */
+  | { readonly do: 'strand'; readonly call: number; readonly percent: bigint }
   | { readonly do: 'wait'; readonly jumpMs: number }
 
 const anyCall = fc.nat(50)
@@ -70,6 +72,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({ do: fc.constant('settle' as const), call: anyCall, percent: fc.bigInt(0n, 100n) }),
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('reap' as const), call: anyCall }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant('strand' as const), call: anyCall, percent: fc.bigInt(0n, 100n) }),
+  },
   {
     weight: 2,
     arbitrary: fc.record({ do: fc.constant('wait' as const), jumpMs: fc.constantFrom(...JUMPS_MS) }),
@@ -101,7 +107,16 @@ test('random histories leave the books as paper and pencil have them', async (t)
   const { database, routers } = await openBooksFixture(t)
   const [books] = routers
   assert.ok(books)
-  const happened = { held: 0, lowered: 0, refused: 0, widened: 0, settled: 0, repeated: 0, late: 0 }
+  const happened = {
+    held: 0,
+    lowered: 0,
+    refused: 0,
+    widened: 0,
+    settled: 0,
+    repeated: 0,
+    late: 0,
+    unpayable: 0,
+  }
   await fc.assert(
     fc.asyncProperty(
       fc.record({ account: limits, project: limits, key: limits, maker: limits }),
@@ -127,7 +142,7 @@ test('random histories leave the books as paper and pencil have them', async (t)
   }
 })
 
-type Change = 'held' | 'lowered' | 'refused' | 'widened' | 'settled' | 'repeated' | 'late'
+type Change = 'held' | 'lowered' | 'refused' | 'widened' | 'settled' | 'repeated' | 'late' | 'unpayable'
 
 class History {
   readonly happened: Change[] = []
@@ -172,9 +187,11 @@ class History {
       case 'extend':
         return await this.#extend(next)
       case 'settle':
-        return await this.#settle(next)
+        return await this.#settle(this.#pick(next.call), next.percent)
       case 'reap':
-        return await this.#reap(next.call)
+        return await this.#reap(this.#pick(next.call))
+      case 'strand':
+        return await this.#strand(next)
       case 'wait':
         this.#now = new Date(this.#now.getTime() + next.jumpMs)
         return await setClock(this.#database, this.#now.toISOString())
@@ -186,6 +203,7 @@ class History {
     assert.ok(payer)
     const book = await bookOf(this.#database, payer)
     assert.deepEqual(book, { balanceNano: this.#model.balanceNano, heldNano: this.#model.heldNano })
+    assert.ok(book.heldNano <= book.balanceNano, 'somebody owes, or will')
     for (const subject of this.#model.subjects()) {
       const row = await this.#database.query
         .selectFrom('counters')
@@ -231,12 +249,15 @@ class History {
     assert.deepEqual(await grant(this.#database, entry), { outcome: 'repeated', balanceAfterNano })
   }
 
-  async #hold({ key, inputTokens, wanted, floor, pico }: Step & { readonly do: 'hold' }): Promise<void> {
+  async #hold(
+    { key, inputTokens, wanted, floor, pico }: Step & { readonly do: 'hold' },
+    inputNano = BigInt(inputTokens) * 3n,
+  ): Promise<void> {
     const payer = this.#keys[key]
     assert.ok(payer)
     const request = holdRequest(payer, {
       inputTokens,
-      inputNano: BigInt(inputTokens) * 3n,
+      inputNano,
       outputPicoPerToken: pico,
       outputTokensWanted: wanted,
       outputTokensFloor: Math.min(floor, wanted),
@@ -289,19 +310,33 @@ class History {
     this.#model.extend(call, this.#now, decision.heldNano, decision.outputTokens)
   }
 
-  async #settle({ call: index, percent }: Step & { readonly do: 'settle' }): Promise<void> {
-    const call = this.#pick(index)
+  async #settle(call: ModelCall | undefined, percent: bigint): Promise<void> {
     if (call === undefined) return
     const totalNano = (call.heldNano * percent) / 100n
     const tokens = Math.floor((call.request.inputTokens + call.outputTokens) / 2)
+    const isUnpayable =
+      call.state === 'reaped' && totalNano > 0n && !this.#model.canPay(call, this.#now, totalNano)
     const settled = await this.#books.settle(settlementOf(call.request, call, { totalNano, tokens }))
+    if (isUnpayable) {
+      assert.deepEqual(settled, { duplicate: true, isUnpayable: true })
+      this.happened.push('unpayable')
+      return
+    }
     assert.equal(settled.duplicate, call.state === 'settled')
     this.happened.push(({ held: 'settled', settled: 'repeated', reaped: 'late' } as const)[call.state])
     this.#model.settle(call, this.#now, totalNano, tokens)
   }
 
-  async #reap(index: number): Promise<void> {
-    const call = this.#pick(index)
+  async #strand({ call: index, percent }: Step & { readonly do: 'strand' }): Promise<void> {
+    const held = this.#model.calls.filter(({ state }) => state === 'held')
+    const call = held[index % Math.max(1, held.length)]
+    await this.#reap(call)
+    const freeNano = this.#model.balanceNano - this.#model.heldNano
+    await this.#hold({ do: 'hold', key: 0, inputTokens: 0, wanted: 0, floor: 0, pico: 0n }, freeNano)
+    await this.#settle(call, percent)
+  }
+
+  async #reap(call: ModelCall | undefined): Promise<void> {
     if (call?.state !== 'held') return
     await this.#database.pool.query(
       `update holds set expires_at = case call_id when $1 then '-infinity' else 'infinity' end::timestamptz`,
@@ -311,7 +346,7 @@ class History {
     this.#model.reap(call)
   }
 
-  #pick(index: number): BooksModel['calls'][number] | undefined {
+  #pick(index: number): ModelCall | undefined {
     const { calls } = this.#model
     return calls[index % Math.max(1, calls.length)]
   }

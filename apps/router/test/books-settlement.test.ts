@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { newId, siblingId } from '../src/ids.ts'
-import type { Settled } from '../src/ledger/books.ts'
+import type { Payer, Settled, Settlement } from '../src/ledger/books.ts'
 import { releaseHolds, releaseHoldsOfDead } from '../src/ledger/dead-routers.ts'
 import { createIdempotencyClaims } from '../src/ledger/idempotency.ts'
 import { verifyBooks } from '../src/ledger/verify-books.ts'
@@ -138,6 +138,49 @@ test('a settlement whose hold was reaped posts in full, beside the event of the 
     'payable:test-provider': 350n,
     revenue: 700n,
   })
+  await assertSound(database)
+})
+
+test('a settlement whose hold was reaped is charged only where balance and limits still carry it', async (t) => {
+  const { database, routers } = await openBooksFixture(t)
+  const [books] = routers
+  assert.ok(books)
+  const costNano = 1_000n
+  const reaped = async (payer: Payer): Promise<Settlement> => {
+    const request = holdRequest(payer)
+    const held = granted(await books.hold(request))
+    assert.equal(held.heldNano, costNano)
+    await database.query
+      .updateTable('holds')
+      .set({ expires_at: new Date(0) })
+      .where('call_id', '=', request.callId)
+      .execute()
+    assert.equal(await books.reap(), 1)
+    return settlementOf(request, held)
+  }
+  const twoCalls = 2n * costNano
+  for (const options of [
+    { balanceNano: twoCalls },
+    { account: { total_nano: twoCalls } },
+    { project: { monthly_nano: twoCalls } },
+    { key: { daily_nano: twoCalls } },
+    { maker: { total_nano: twoCalls } },
+  ]) {
+    const payer = await makeAccount(database, options)
+    const { balanceNano } = await bookOf(database, payer)
+    const late = [await reaped(payer), await reaped(payer), await reaped(payer)]
+    // One that runs: what it holds is not there for them.
+    const running = holdRequest(payer)
+    const held = granted(await books.hold(running))
+    const settled: Settled[] = await Promise.all(late.map((settlement) => books.settle(settlement)))
+    assert.deepEqual(settled.map(({ isUnpayable = false }) => isUnpayable).sort(), [false, true, true])
+    assert.deepEqual(await bookOf(database, payer), {
+      balanceNano: balanceNano - costNano,
+      heldNano: costNano,
+    })
+    await books.settle(settlementOf(running, held))
+    assert.deepEqual(await bookOf(database, payer), { balanceNano: balanceNano - twoCalls, heldNano: 0n })
+  }
   await assertSound(database)
 })
 

@@ -113,9 +113,6 @@ for (const fault of ['cut', 'freeze'] as const) {
     const account = await mesh.account()
     const stranger = await mesh.account()
     const { key } = account
-    // All at once, so that the pool has as many connections as it may: what is asked next goes over one that is open.
-    const ready = await Promise.all(Array.from({ length: 12 }, () => mesh.request('GET', '/readyz')))
-    assert.ok(ready.every(({ status }) => status === 200))
     assert.equal(await serves(stage, account), true)
     const before = await bookOf(database, account.id)
     const running = { stream: true, usage: { include: true } }
@@ -256,14 +253,16 @@ test('a slow database makes calls slow and batches large, and fails none', async
   const account = await mesh.account()
   assert.equal(await serves(stage, account), true)
   for (const [backMs, count] of [
-    [300, 60],
     [1_900, 30],
+    [300, 60],
   ] as const) {
     way.delay(0, backMs)
     const answers = await Promise.all(
       Array.from({ length: count }, (_, index) => {
         const body = chat('tokens=10', { stream: index % 2 === 0 })
-        return send(mesh, account.key, body)
+        // Keys are claimed on connections of the pool, which there is no time to make now.
+        const headers = index % 5 === 0 ? { 'idempotency-key': `${backMs}-${index}` } : {}
+        return send(mesh, account.key, body, headers)
       }),
     )
     assert.deepEqual(
@@ -355,8 +354,11 @@ test('a server without connections left, a standby, and a restart: calls fail cl
     assert.ok(error instanceof StartupError, String(error))
     return /no connection left/.test(error.message)
   })
-  await endSessionsOfRouters(hogs[0] ?? assert.fail())
-  await hog()
+  await until('the router has no connection, and finds none', async () => {
+    const left = await endSessionsOfRouters(hogs[0] ?? assert.fail())
+    await hog()
+    return left === 0
+  })
   assertUnavailable(await send(mesh, stranger.key, chat('tokens=5')))
   assertUnavailable(await mesh.request('GET', '/readyz'))
   await Promise.all(hogs.map((client) => client.end()))
@@ -400,11 +402,13 @@ async function startOn(url: string): Promise<void> {
   await startRouter({ settings, log, seams: systemSeams, notice: () => undefined })
 }
 
-async function endSessionsOfRouters(client: Awaited<ReturnType<Database['connect']>>): Promise<void> {
-  await client.query(
-    `select pg_terminate_backend(pid) from pg_stat_activity
+/** Waits for their end, and returns how many there were. */
+async function endSessionsOfRouters(client: Awaited<ReturnType<Database['connect']>>): Promise<number> {
+  const { rows } = await client.query(
+    `select pg_terminate_backend(pid, 5000) from pg_stat_activity
      where application_name like 'mesh rtr%' or application_name = 'mesh'`,
   )
+  return rows.length
 }
 
 async function connects(database: Database): Promise<boolean> {

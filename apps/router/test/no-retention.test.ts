@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { zstdDecompressSync } from 'node:zlib'
 import type { Database } from '../src/storage/database.ts'
 import { Canaries, CanaryCaller } from './support/canary-caller.ts'
 import { callInEveryWay, POLICY } from './support/canary-calls.ts'
@@ -58,7 +59,7 @@ async function plant(
      where id = (select max(id) from receipts where not livemode)`,
     [control],
   )
-  writeFileSync(join(home.folder, 'planted'), control)
+  for (const folder of [home.folder, home.scratch]) writeFileSync(join(folder, 'planted'), control)
   const body = { model: 'mesh/claude-sonnet-4.5', messages: [{ role: 'user', content: control }] }
   const answer = await caller.call('planted', { ...body, metadata: { mesh_simulate: 'echo' } })
   caller.errors.push(answer)
@@ -82,6 +83,12 @@ function bytesOf(path: string): Buffer {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return Buffer.alloc(0)
     throw error
   }
+}
+
+/** The rows in a file of books: a Zstandard frame behind two lines. */
+function inflated(books: Buffer): Buffer {
+  const frame = books.indexOf('\n', books.indexOf('\n') + 1) + 1
+  return zstdDecompressSync(books.subarray(frame))
 }
 
 /** The names of what was found in each kind of file. */
@@ -155,7 +162,10 @@ test('nothing that a caller writes or gets is kept, logged or shown', async (t: 
   const control = canaries.of('control')
   const policy = join(home.scratch, 'policy.json')
   writeFileSync(policy, JSON.stringify(POLICY))
+  const temporary = join(home.scratch, 'temporary')
+  mkdirSync(temporary)
   const router = await home.start({
+    TMPDIR: temporary,
     MESH_LOG_LEVEL: 'debug',
     MESH_SETTINGS: policy,
     OPENAI_API_KEY: canaries.of('credential'),
@@ -174,6 +184,8 @@ test('nothing that a caller writes or gets is kept, logged or shown', async (t: 
   await database.pool.query('checkpoint')
   const after = searchFiles(home, search)
   const told = await searchAnswers(caller, database, search)
+  const exported = join(home.scratch, 'books.mesh')
+  assert.equal((await home.ops(['export', exported])).code, 0)
   await database.close()
   assert.equal((await router.kill('SIGTERM')).code, 0)
   const atEnd = searchFiles(home, search)
@@ -188,6 +200,9 @@ test('nothing that a caller writes or gets is kept, logged or shown', async (t: 
       tables: tables.filter((name) => name !== 'control'),
       standardError: search.namesIn(router.said.stderr),
       standardOutput: search.namesIn(router.said.stdout),
+      export: search.namesIn(inflated(bytesOf(exported))),
+      // The working directory, and the one for temporary files.
+      elsewhere: filesBelow(home.scratch).flatMap((path) => search.namesIn(bytesOf(path))),
     },
     {
       beforeCheckpoint: { writeAheadLog: ['control'], otherFiles: ['admin key in its own file', 'control'] },
@@ -198,6 +213,8 @@ test('nothing that a caller writes or gets is kept, logged or shown', async (t: 
       tables: [],
       standardError: ['control'],
       standardOutput: ['test key'],
+      export: ['control'],
+      elsewhere: ['control'],
     },
   )
 })

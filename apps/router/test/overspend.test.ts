@@ -3,9 +3,21 @@ import { after, before, test } from 'node:test'
 import { loadCatalog } from '@mesh/catalog/load.ts'
 import { formatUsd, roundUpToNano } from '@mesh/catalog/money.ts'
 import { type Simulator, startSimulator } from '@mesh/simulator/server.ts'
-import type { AccountId } from '../src/ids.ts'
+import { type AccountId, newId } from '../src/ids.ts'
+import { releaseHolds } from '../src/ledger/dead-routers.ts'
+import { systemSeams } from '../src/seams.ts'
 import { setClock } from './support/books-fixture.ts'
-import { bookOf, chargedNano, chat, eventOf, holdsOf, nano, requestIdOf, send } from './support/calls.ts'
+import {
+  bookOf,
+  chargedNano,
+  chat,
+  chunksOf,
+  eventOf,
+  holdsOf,
+  nano,
+  requestIdOf,
+  send,
+} from './support/calls.ts'
 import { SCOPES, setLimits } from './support/set-limits.ts'
 import { createTestDatabase, type TestDatabase } from './support/test-database.ts'
 import { type Answered, startTestRouter, type TestAccount, type TestRouter } from './support/test-router.ts'
@@ -236,6 +248,50 @@ test('peer bug 3 (litellm PR#40002): long prompts are held for at the price of t
   const statuses = (await Promise.all(calls)).map(({ status }) => status).sort()
   assert.deepEqual(statuses, [200, 200, 200, 402, 402])
 })
+
+test('a router that stood still until others have spent what its calls held charges nothing for them', async () => {
+  // Long enough that nearly all that is held for one is its cost.
+  const long = (stream: boolean, steering = '') =>
+    chat(`tokens=1000${steering}`, { max_tokens: 1_000, stream })
+  const probing = await mesh.account()
+  const probe = await send(mesh, probing.key, long(false))
+  const creditNano = nano((await eventOf(mesh, probing.key, requestIdOf(probe))).cost.heldUsd)
+  for (const stream of [true, false]) {
+    const account = await mesh.account({ creditUsd: formatUsd(creditNano) })
+    const { key } = account
+    const body = long(stream, stream ? ',hold=500' : ',hold')
+    const headers = { 'idempotency-key': `still-${stream}` }
+    const call = send(mesh, key, body, headers)
+    await until('it is held', () => mesh.simulator.stats().held === 1)
+    await releaseAsDead(account)
+    const other = await send(mesh, key, long(false))
+    assert.equal(other.status, 200, other.text)
+    mesh.simulator.release()
+    const answer = await call
+    assert.equal(answer.status, stream ? 200 : 503)
+    assert.equal((answer.json ?? chunksOf(answer.text).at(-1)).error.code, 'storage_unavailable')
+    assert.ok(!answer.text.includes('[DONE]'))
+    const event = await eventOf(mesh, key, requestIdOf(answer))
+    assert.deepEqual([event.billingReason, event.cost.totalUsd], ['router_crash', '0.000000000'])
+    const balanceNano = creditNano - chargedNano(other)
+    assert.deepEqual(await bookOf(mesh.database, account.id), { balanceNano, heldNano: 0n })
+    // Its key is free, as the caller was told; that there is nothing to pay it with is another matter.
+    const again = await send(mesh, key, body, headers)
+    assert.equal(again.json.error.code, 'insufficient_credits')
+  }
+})
+
+/** As another router does when the holds of one that it hears nothing of have expired. */
+async function releaseAsDead(account: TestAccount): Promise<void> {
+  const { query, pool } = mesh.database
+  await query
+    .updateTable('holds')
+    .set({ expires_at: new Date(0) })
+    .where('account_id', '=', account.id as AccountId)
+    .execute()
+  await releaseHolds({ pool }, { whose: 'expired', routerId: newId('rtr', systemSeams) })
+  assert.equal(await holdsOf(mesh.database, account.id), 0)
+}
 
 test('50 calls at once without max_tokens all run on 5 dollars', async () => {
   for (const model of ['mesh/claude-sonnet-4.5', 'gpt-5-mini']) {

@@ -8,6 +8,7 @@ import { newId } from '../src/ids.ts'
 import { systemSeams } from '../src/seams.ts'
 import { type Cell, cellsOf, expectedOf, holderOf, isMeant, pathFor } from './support/access-matrix.ts'
 import { ACCESS_TABLE } from './support/access-table.ts'
+import { eventOf, nano } from './support/calls.ts'
 import { type Credential, type Holder, makeCredentials } from './support/credentials.ts'
 import { createRawClient, errorCodeOf, type RawAnswer, type RawClient } from './support/raw-http.ts'
 import { digestOf, idsOf, MODEL, startTenants, type Tenant, type Tenants } from './support/tenants.ts'
@@ -139,6 +140,32 @@ test('who is of an account does what its scopes say, and touches no other accoun
   await askAll(cells)
   assert.deepEqual(await digestOf(database, foreign.accountId), before)
   t.diagnostic(`${cells.length} requests, without their HEADs`)
+})
+
+test('peer bug 5 (Bifrost#2873): no route reaches a provider but on money that is held for it', async () => {
+  const { mesh } = tenants
+  const penniless = await mesh.account({ creditUsd: '0' })
+  const asking = credentials.filter(({ name }) => name === 'test' || name === 'an operator key')
+  const cells = cellsOf(asking).filter(({ idCase = 'own' }) => idCase === 'own')
+  const reaching: string[] = []
+  for (const cell of cells) {
+    const { method, path, body } = cell.row
+    const { requests } = mesh.simulator.stats()
+    const answer = await ask(cell)
+    const { requests: reached } = mesh.simulator.stats()
+    if (reached === requests) continue
+    reaching.push(`${method} ${path}`)
+    const [, id = ''] = answer.headers.find(([name]) => name === 'x-request-id') ?? []
+    const event = await eventOf(mesh, home.test.key.secret, id)
+    assert.ok(nano(event.cost.heldUsd) > 0n, `${method} ${path}: ${JSON.stringify(event)}`)
+    const refused = await mesh.request(method, path, {
+      key: penniless.key,
+      body: body?.(undefined, penniless.id),
+    })
+    assert.deepEqual([refused.status, refused.json.error.code], [402, 'insufficient_credits'], path)
+    assert.equal(mesh.simulator.stats().requests, reached, `${path} reaches a provider without credit`)
+  }
+  assert.ok(reaching.includes('POST /v1/chat/completions'))
 })
 
 const NOBODY: Credential = { name: 'nobody', headers: [] }

@@ -11,7 +11,7 @@ import type { Database } from '../src/storage/database.ts'
 import { isRunning, livePostmaster } from '../src/storage/postmaster.ts'
 import { requireConnections } from '../src/storage/room-for-workers.ts'
 import { StartupError } from '../src/storage/startup-error.ts'
-import { bookOf, chargedNano, chat, nano, type OpenCall, open, send } from './support/calls.ts'
+import { bookOf, chargedNano, chat, chunksOf, nano, type OpenCall, open, send } from './support/calls.ts'
 import { type MetricsText, parseMetrics } from './support/metrics-text.ts'
 import { childrenOf } from './support/process-family.ts'
 import {
@@ -32,6 +32,8 @@ const WORKERS = { MESH_WORKERS: '3' }
 const STREAM = chat('tokens=60,pace=40', { stream: true, usage: { include: true } })
 /** More than the second that a worker has for its answer. */
 const SCRAPE_MS = 5_000
+/** How long what runs on a key may outlive it. */
+const KEY_END_MS = 1_000
 const STREAM_END = 'data: [DONE]\n\n'
 
 function assertRefused({ code, stdout, stderr }: Finished, sentence: RegExp): void {
@@ -143,6 +145,23 @@ test('three workers share one port and the books; each may die, be drained, or l
     }
     await until('it answers again', async () => (await scrape(router)).sum('mesh_workers') === 3)
   })
+
+  await t.test(
+    'a deleted key is refused by every worker, and its streams end on each within a second',
+    async () => {
+      const account = await makeAccount(router.request, {}, router.adminKey)
+      const calls = await openStreams(router, account.key, database)
+      const deleted = await router.request('DELETE', `/v1/api-keys/${account.keyId}`, {
+        key: router.adminKey,
+      })
+      assert.equal(deleted.status, 200)
+      await until('every stream has ended', () => calls.every((call) => call.isEnded()), KEY_END_MS)
+      for (const call of calls) assert.equal(chunksOf(call.text()).at(-1).error.code, 'key_revoked')
+      const refused = await Promise.all(calls.map(() => send(router, account.key, chat('tokens=5'))))
+      assert.deepEqual([...new Set(refused.map(({ json }) => json.error.code))], ['key_revoked'])
+      await assertInOrder(database)
+    },
+  )
 
   await t.test(
     'a worker that is killed is replaced; its holds are released at once, its siblings go on',

@@ -37,7 +37,7 @@ export async function admit(
   try {
     return await planAndReserve(request, asked, known, mesh)
   } catch (error) {
-    const unclaimed = unclaim(request, asked, mesh)
+    const unclaimed = unclaim(request.id, asked, mesh)
     // Its caller has waited long enough for the database.
     if (!(error instanceof MeshError) || error.code !== 'storage_unavailable') await unclaimed
     throw error

@@ -1,6 +1,7 @@
 import { formatUsd } from '@mesh/catalog/money.ts'
 import type { Caller } from '../accounts/caller.ts'
 import { MeshError } from '../errors.ts'
+import type { CallId } from '../ids.ts'
 import { describeError } from '../log.ts'
 import type { CallRequest } from './call-request.ts'
 import type { Mesh } from './mesh.ts'
@@ -43,12 +44,12 @@ export async function claim(request: CallRequest, asked: Asked, caller: Caller, 
   }
 }
 
-/** Frees the key of a call that was refused before it was sent. Never rejects: the refusal is what the caller must see. */
-export async function unclaim(request: CallRequest, asked: Asked, mesh: Mesh): Promise<void> {
+/** Frees the key of a call that is refused and costs nothing. Never rejects: the refusal is what the caller must see. */
+export async function unclaim(callId: CallId, asked: Asked, mesh: Mesh): Promise<void> {
   if (!asked.idempotency) return
-  await mesh.claims.release(request.id).catch((error: unknown) => {
+  await mesh.claims.release(callId).catch((error: unknown) => {
     mesh.log.warn('an idempotency key stays claimed for a while', {
-      callId: request.id,
+      callId,
       ...describeError(error),
     })
   })

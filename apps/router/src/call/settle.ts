@@ -6,6 +6,7 @@ import type { CallEvent, Settlement } from '../ledger/books.ts'
 import { receiptIdOf, receiptPayload } from '../records/receipt.ts'
 import type { Admitted } from './admit.ts'
 import { type Charge, chargeFor } from './charge.ts'
+import { unclaim } from './claim.ts'
 import type { Mesh } from './mesh.ts'
 import { planRequestFor, snapshotFor } from './plan-input.ts'
 import { providerIn, recordOf } from './plan-record.ts'
@@ -22,7 +23,8 @@ export interface Settled {
 /**
  * Posts the end of a call. When it resolves the charge is on disk; the caller's answer may end.
  * @throws MeshError `storage_unavailable` when that takes longer than callers wait; then a call whose answer had not
- * begun is not charged, and one whose answer had is charged as soon as the books can be written.
+ * begun is not charged, and one whose answer had is charged as soon as the books can be written. Also where this router
+ * was taken for dead, and others have spent what the call held: then it is not charged.
  */
 export async function settle(
   admitted: Admitted,
@@ -45,11 +47,13 @@ export async function settle(
     ? undefined
     : () => settlementFor(admitted, outcome, LATE, unbilled(charge, outcome), reports, mesh)
   mesh.keptSnapshots.keep(snapshot)
-  try {
-    await mesh.books.settle(settlement, ifLate)
-  } catch (error) {
+  const { isUnpayable } = await mesh.books.settle(settlement, ifLate).catch((error: unknown) => {
     if (!(error instanceof MeshError) || error.code !== 'storage_unavailable') throw error
     throw ifLate ? LATE : LATE_AFTER_CONTENT
+  })
+  if (isUnpayable) {
+    await unclaim(hold.callId, asked, mesh)
+    throw UNPAYABLE
   }
   return { charge, routing: routingForCaller(routing, admitted, outcome), privacy }
 }
@@ -61,6 +65,10 @@ const LATE = new MeshError(
 const LATE_AFTER_CONTENT = new MeshError(
   'storage_unavailable',
   'The answer came, but its end could not be booked in time. It will be charged: do not send it again.',
+)
+const UNPAYABLE = new MeshError(
+  'storage_unavailable',
+  'This router stood still for so long that what the call held is spent. Nothing was charged: send the request again.',
 )
 
 /** The charge of an answer that MESH itself kept from its caller: all that it cost is carried by MESH. */

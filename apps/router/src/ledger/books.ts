@@ -165,6 +165,11 @@ export interface EventAttempt {
 export interface Settled {
   readonly ledgerEntryId?: LedgerEntryId
   readonly duplicate: boolean
+  /**
+   * It had been settled at nothing, and stays so: its router was taken for dead, and what was held for it is spent by
+   * others. See `storage/migrations/0009-late-charges.sql`.
+   */
+  readonly isUnpayable?: true
 }
 
 /**

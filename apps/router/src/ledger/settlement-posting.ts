@@ -36,12 +36,12 @@ export async function postSettlements(
     values: [JSON.stringify(batch.map(settlementRow))],
   }
   const { rows } = await client.query<SettledRow>(statement)
-  return rows.map(({ ledger_entry_id, duplicate }) => {
+  return rows.map(({ ledger_entry_id, duplicate }, index) => {
     if (duplicate === null) return 'busy'
-    return {
-      ...(ledger_entry_id === null ? {} : { ledgerEntryId: siblingId('led', ledger_entry_id) }),
-      duplicate,
-    }
+    if (ledger_entry_id !== null) return { ledgerEntryId: siblingId('led', ledger_entry_id), duplicate }
+    // Whatever is charged has its entry.
+    const isUnpayable = duplicate && (batch[index]?.settlement.totalNano ?? 0n) > 0n
+    return { duplicate, ...(isUnpayable ? { isUnpayable } : {}) }
   })
 }
 

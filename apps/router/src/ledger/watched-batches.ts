@@ -33,13 +33,14 @@ export function watchedHolds(
 /**
  * The same for settlements. Each is told of once, when it is in the books. One that stands instead of an earlier one is
  * told of only where that was not posted before it: else what was charged is taken back, which is told of when the
- * earlier one turns out to be late.
+ * earlier one turns out to be late. One that can no longer be paid never is in the books.
  */
 export function watchedSettlements(
   options: BatcherOptions<Settling, Settled>,
   tell: Tell,
 ): BatcherOptions<Settling, Settled> {
-  const isRepeated = ({ withdraws }: Settling, { duplicate }: Settled): boolean => withdraws && duplicate
+  const isRepeated = ({ withdraws }: Settling, { duplicate, isUnpayable }: Settled): boolean =>
+    (withdraws && duplicate) || isUnpayable === true
   return {
     ...watched('settlements', options, tell, (observer, settling, settled) => {
       if (!isRepeated(settling, settled)) observer.settled(settling.settlement)
@@ -51,7 +52,7 @@ export function watchedSettlements(
     onUnclaimed(settling, settled) {
       tell((observer) => {
         if (!isRepeated(settling, settled)) observer.late(settling.settlement)
-        if (settling.isWithdrawnIfLate) observer.withdrawn(settling.settlement)
+        if (settling.isWithdrawnIfLate && !settled.isUnpayable) observer.withdrawn(settling.settlement)
       })
       options.onUnclaimed?.(settling, settled)
     },

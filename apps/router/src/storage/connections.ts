@@ -3,7 +3,7 @@ export const WORKERS_MAX = 16
 
 /** Connections that a router process shares among its requests. */
 export const POOL_SIZE = 10
-/** What a router process opens at most: the pool, one for holds, one for settlements, one that hears of changes. */
+/** What a router process opens, and keeps: the pool, one for holds, one for settlements, one that hears of changes. */
 export const CONNECTIONS_OF_ROUTER = POOL_SIZE + 3
 
 /** Connections of the process that starts workers and serves no requests itself. */

@@ -25,6 +25,8 @@ export type ConnectionOptions =
 export interface DatabaseOptions {
   /** Connections at most. */
   readonly poolSize: number
+  /** Whether a connection that was made is kept however long nobody needs it. Default false. */
+  readonly keepsConnections?: boolean
   /** Shown in `pg_stat_activity`. */
   readonly applicationName: string
   /**
@@ -48,6 +50,11 @@ export interface Database {
    * `storage_unavailable`. Losing it is reported by its `end` event and by the next query.
    */
   connect(): Promise<pg.Client>
+  /**
+   * Makes all connections of the pool, so that nobody waits until one is made: that takes the database several answers,
+   * and where it is slow that is longer than callers wait. What cannot be made now is made when it is needed.
+   */
+  openAhead(): Promise<void>
   /** Waits for running queries and closes every connection of the pool. */
   close(): Promise<void>
 }
@@ -71,7 +78,13 @@ export function applicationName(routerId: string): string {
 /** Opens a pool. Connections are made as they are needed, so this neither waits nor fails. */
 export function openDatabase(connection: ConnectionOptions, options: DatabaseOptions): Database {
   const config = clientConfig(connection, options)
-  const pool = new pg.Pool({ ...config, max: options.poolSize, idleTimeoutMillis: IDLE_TIMEOUT_MS })
+  const { poolSize, keepsConnections = false } = options
+  const pool = new pg.Pool({
+    ...config,
+    max: poolSize,
+    min: keepsConnections ? poolSize : 0,
+    idleTimeoutMillis: IDLE_TIMEOUT_MS,
+  })
   // An idle connection that breaks has already left the pool; whoever asks next gets a new one or the error.
   pool.on('error', () => undefined)
   // One that breaks while it is lent out, between two statements, reports it with the next; a connection without a
@@ -90,6 +103,10 @@ export function openDatabase(connection: ConnectionOptions, options: DatabaseOpt
         throw connectionError(error)
       })
       return client
+    },
+    async openAhead() {
+      const made = await Promise.allSettled(Array.from({ length: poolSize }, () => pool.connect()))
+      for (const each of made) if (each.status === 'fulfilled') each.value.release()
     },
     // Not by way of Kysely: it leaves a pool alone that it was never asked to use itself.
     async close() {

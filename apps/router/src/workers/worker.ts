@@ -4,6 +4,7 @@
  */
 import cluster from 'node:cluster'
 import { catalogOf } from '../catalog.ts'
+import { endOnCrash } from '../crash.ts'
 import { createLog, describeError, type Log, ofRouter } from '../log.ts'
 import { priceBookOf } from '../prices.ts'
 import { signingKeyFrom } from '../records/signing-key.ts'
@@ -55,6 +56,7 @@ async function start(): Promise<Running> {
   const order = await primary.ask('order', undefined, ANSWER_MS)
   const { settings, routerId } = order
   const log = ofRouter(createLog(settings.logLevel ?? 'info'), routerId)
+  endOnCrash(log)
   try {
     const lock = requireLivingPrimary(order)
     const catalog = catalogOf(settings.policy)
@@ -64,6 +66,7 @@ async function start(): Promise<Running> {
     }
     const database = openDatabase(order.connection.reveal(), {
       poolSize: POOL_SIZE,
+      keepsConnections: true,
       applicationName: applicationName(routerId),
       statementTimeoutMs: STATEMENT_TIMEOUT_MS,
     })

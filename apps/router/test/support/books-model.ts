@@ -13,7 +13,7 @@ interface Counted {
   nano: bigint
 }
 
-interface ModelCall {
+export interface ModelCall {
   readonly request: HoldRequest
   readonly heldAt: Date
   state: 'held' | 'reaped' | 'settled'
@@ -31,6 +31,9 @@ export interface ModelCounters {
   readonly heldNano: bigint
   readonly active: number
 }
+
+/** The limits of what may be spent in all. */
+const MONEY: ReadonlySet<keyof Limits> = new Set(['daily_nano', 'monthly_nano', 'total_nano'])
 
 type Size = 'minute' | 'day' | 'month'
 
@@ -93,6 +96,14 @@ export class BooksModel {
     call.outputTokens = outputTokens
   }
 
+  /** Whether a call that was reaped can still be charged so much. */
+  canPay({ request: { payer } }: ModelCall, now: Date, totalNano: bigint): boolean {
+    return (
+      totalNano <= this.balanceNano - this.heldNano &&
+      subjectsOf(payer).every((subject) => this.#fits(subject, now, 0, 0, totalNano, 0n, MONEY))
+    )
+  }
+
   settle(call: ModelCall, now: Date, totalNano: bigint, tokens: number): void {
     if (call.state === 'settled') return
     if (call.state === 'held') this.#correct(call, totalNano, tokens)
@@ -141,7 +152,15 @@ export class BooksModel {
     return this.calls.filter(({ state }) => state === 'held')
   }
 
-  #fits(subject: string, now: Date, calls: number, tokens: number, nano: bigint, ownNano: bigint): boolean {
+  #fits(
+    subject: string,
+    now: Date,
+    calls: number,
+    tokens: number,
+    nano: bigint,
+    ownNano: bigint,
+    only?: ReadonlySet<keyof Limits>,
+  ): boolean {
     const limits = this.#limits.get(subject)
     if (limits === undefined) return true
     const counters = this.counters(subject)
@@ -166,6 +185,7 @@ export class BooksModel {
       ['max_nano_per_request', ownNano + nano],
     ]
     return uses.every(([name, use]) => {
+      if (only && !only.has(name)) return true
       const limit = limits[name]
       return typeof limit !== 'bigint' || BigInt(use) <= limit
     })
