@@ -299,11 +299,18 @@ class History {
       tokens: (output) => output,
       wanted: more,
     })
-    const decision = await this.#books.extend(extendRequest(request, outputTokens, outputTokens + more))
+    const { loweredBy, ...decision } = await this.#books.extend(
+      extendRequest(request, outputTokens, outputTokens + more),
+    )
     if (call.state !== 'held') {
       assert.deepEqual(decision, { outputTokens, heldNano: 0n })
       return
     }
+    assert.equal(
+      loweredBy !== undefined,
+      decision.outputTokens < outputTokens + more,
+      'it says what lowered it',
+    )
     const output = Math.max(0, room)
     if (output > 0) this.happened.push('widened')
     assert.deepEqual(decision, { outputTokens: outputTokens + output, heldNano: heldNano + added(output) })

@@ -167,7 +167,7 @@ export interface Settled {
   readonly duplicate: boolean
   /**
    * It had been settled at nothing, and stays so: its router was taken for dead, and what was held for it is spent by
-   * others. See `storage/migrations/0009-late-charges.sql`.
+   * others. See `storage/migrations/0010-late-charges.sql`.
    */
   readonly isUnpayable?: true
 }
