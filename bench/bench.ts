@@ -29,6 +29,8 @@ server under test has one core for itself; load, provider and database share ano
 
 const SECONDS = 5
 const QUICK_SECONDS = 2
+/** V8 compiles a call's path for tens of thousands of calls before it leaves it alone. */
+const WARM_UP_SECONDS = 20
 
 /** Words that cannot be understood. */
 class UsageError extends Error {
@@ -83,7 +85,7 @@ function openBench(rounds: number, isQuick: boolean): Bench {
     others: [nginxSubject, bareProxy(cores?.server), portkey(cores?.server)],
     rounds,
     seconds: isQuick ? QUICK_SECONDS : SECONDS,
-    warmUpSeconds: isQuick ? QUICK_SECONDS : SECONDS,
+    warmUpSeconds: isQuick ? QUICK_SECONDS : WARM_UP_SECONDS,
     isQuick,
     tell: (text) => void process.stderr.write(`${text}\n`),
   }

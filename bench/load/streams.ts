@@ -25,6 +25,7 @@ export function openStreams({ port, callers }: Pick<Running, 'port' | 'callers'>
   let chunks = 0
 
   async function openOne(): Promise<void> {
+    const request = requests[sockets.length % requests.length]
     const socket = createConnection(port, '127.0.0.1')
     sockets.push(socket)
     socket.on('error', () => socket.destroy())
@@ -44,7 +45,6 @@ export function openStreams({ port, callers }: Pick<Running, 'port' | 'callers'>
       }
       for (let at = bytes.indexOf(DATA); at >= 0; at = bytes.indexOf(DATA, at + DATA.length)) chunks++
     })
-    const request = requests[sockets.length % requests.length]
     if (request) socket.write(request)
     await promise
   }

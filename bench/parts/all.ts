@@ -1,6 +1,6 @@
 import type { Part } from '../part.ts'
 import { booksAlone } from './books.ts'
-import { closedLoop } from './closed-loop.ts'
+import { closedLoopJson, closedLoopSse } from './closed-loop.ts'
 import { features } from './features.ts'
 import { fixedRate } from './fixed-rate.ts'
 import { micro } from './micro.ts'
@@ -11,7 +11,8 @@ import { twoRouters } from './two-routers.ts'
 
 /** In the order in which they run. */
 export const ALL_PARTS: readonly Part[] = [
-  closedLoop,
+  closedLoopJson,
+  closedLoopSse,
   fixedRate,
   streamChunks,
   streamMemory,

@@ -6,47 +6,58 @@ import { type Measured, measure } from './measure.ts'
 import { MESH, type Started, subjectsOf, withStarted } from './started.ts'
 
 const CONNECTIONS = [32, 128]
-const KINDS: readonly WorkKind[] = ['json', 'sse']
 
-/** As many calls as can be, side by side and in turns. */
-export const closedLoop: Part = {
-  name: 'closed-loop',
+/** As many calls as can be with answers in one piece, side by side and in turns. */
+export const closedLoopJson: Part = {
+  name: 'json',
   meaning: 'calls a second and CPU a call at saturation, beside the others',
-  async run(bench) {
-    const mock = await startInstantMock(bench)
-    const notes: string[] = []
-    try {
-      return await withStarted(subjectsOf(bench, notes), mock.port, async (started) => {
-        const ceilings: string[] = []
-        const tables: Table[] = []
-        const figures: Record<string, number> = {}
-        for (const kind of KINDS) {
-          const target = { port: mock.port, kind, headers: {} }
-          const straight = await bench.load.closedLoop(target, 128, bench.seconds)
-          ceilings.push(`${Math.round(straight.calls / straight.seconds).toLocaleString('en')} (${kind})`)
-          for (const connections of CONNECTIONS) {
-            bench.tell(`${kind}, ${connections} connections`)
-            const found = await rounds(bench, started, kind, connections)
-            tables.push(tableOf(kind, connections, found))
-            addFigures(figures, kind, connections, found, notes)
-          }
-        }
-        const { name } = bench.load
-        notes.unshift(
-          `The ceiling of generator (${name}) and mock (${mock.name}) together, calls/s: ${ceilings.join(', ')}.`,
-        )
-        return { tables, figures, notes } satisfies PartResult
-      })
-    } finally {
-      await mock.program.stop()
-    }
-  },
+  run: (bench) => closedLoop('json', bench),
+}
+
+/** The same with answers as streams. */
+export const closedLoopSse: Part = {
+  name: 'sse',
+  meaning: 'the same with streamed answers, sent at once',
+  run: (bench) => closedLoop('sse', bench),
+}
+
+async function closedLoop(kind: WorkKind, bench: Bench): Promise<PartResult> {
+  const mock = await startInstantMock(bench)
+  const notes: string[] = []
+  try {
+    return await withStarted(subjectsOf(bench, notes), mock.port, async (started) => {
+      const tables: Table[] = []
+      const figures: Record<string, number> = {}
+      const straight = await bench.load.closedLoop(
+        { port: mock.port, kind, headers: {} },
+        128,
+        bench.seconds,
+      )
+      const ceiling = Math.round(straight.calls / straight.seconds).toLocaleString('en')
+      notes.unshift(
+        `The ceiling of generator (${bench.load.name}) and mock (${mock.name}) together: ${ceiling} calls/s.`,
+      )
+      for (const { running } of started) {
+        const { port, headers } = running
+        await bench.load.closedLoop({ port, kind, headers }, 128, bench.warmUpSeconds)
+      }
+      for (const connections of CONNECTIONS) {
+        bench.tell(`${kind}, ${connections} connections`)
+        const found = await rounds(bench, started, kind, connections)
+        tables.push(tableOf(kind, connections, found))
+        addFigures(figures, kind, connections, found, notes)
+      }
+      return { tables, figures, notes }
+    })
+  } finally {
+    await mock.program.stop()
+  }
 }
 
 type Found = ReadonlyMap<string, readonly Measured[]>
 
 async function rounds(
-  { load, rounds: count, seconds, warmUpSeconds }: Bench,
+  { load, rounds: count, seconds }: Bench,
   started: readonly Started[],
   kind: WorkKind,
   connections: number,
@@ -60,7 +71,6 @@ async function rounds(
       load: (time: number) => load.closedLoop({ port, kind, headers }, connections, time),
     }
   })
-  for (const target of targets) await target.load(warmUpSeconds)
   for (let round = 0; round < count; round++) {
     for (const { name, running, load: run } of targets) {
       found.set(name, [...(found.get(name) ?? []), await measure(running, () => run(seconds))])
