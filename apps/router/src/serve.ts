@@ -33,6 +33,7 @@ import { homeFile, type Settings } from './settings.ts'
 import type { Database } from './storage/database.ts'
 import { watchPartitions } from './storage/partition-horizon.ts'
 import { withinPatience } from './storage/patience.ts'
+import { TokenCounting } from './tokens/token-counting.ts'
 import { VERSION } from './version.ts'
 import type { Siblings } from './workers/siblings.ts'
 
@@ -197,8 +198,10 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       settings: () => changed.settings,
       ...{ database, seams },
     }
+    const tokenCounting = new TokenCounting()
+    closers.push(() => tokenCounting.close())
     const routes = {
-      ...{ meshNow, database, signingKey, revocations, operators, scrape },
+      ...{ meshNow, database, signingKey, revocations, operators, scrape, tokenCounting },
       providers: providerRoutes,
     }
     const ports = await openPorts({ settings, bounds, routes, observer: metrics.http, log, seams })

@@ -13,6 +13,7 @@ import {
   shapeCases,
   type Target,
 } from './support/hostile-cases.ts'
+import { countCases, embeddingCases, rerankCases } from './support/hostile-tasks.ts'
 import {
   callTextCases,
   lineCases,
@@ -51,6 +52,9 @@ interface Stage {
   /** The same in Anthropic's shape. */
   readonly message: Target
   readonly keys: Target
+  readonly embeddings: Target
+  readonly rerank: Target
+  readonly counts: Target
   /** What is in use once everything that nobody needs is collected. */
   usedBytes(): Promise<number>
 }
@@ -76,9 +80,15 @@ test('hostile input', async (t) => {
     ...mediaCases(call),
     ...nameCases(keys),
     ...lineCases(keys),
+    ...embeddingCases(stage.embeddings),
+    ...rerankCases(stage.rerank),
   ]
   await t.test('each is answered with its error, which says what to do and repeats nothing', async (t) => {
     await runAll([...cases, ...others], router.url, t)
+  })
+
+  await t.test('texts that tokenizers take for ever are counted, one after the other', async (t) => {
+    for (const each of countCases(stage.counts)) await runAll([each], router.url, t)
   })
 
   await t.test('who sends slowly, or half, or nothing, is cut off at the time-out of that name', () => slow)
@@ -97,7 +107,7 @@ test('hostile input', async (t) => {
   })
 
   await t.test('afterwards the router serves as before', async () => {
-    for (const target of [call, keys]) {
+    for (const target of [call, keys, stage.embeddings, stage.rerank, stage.counts]) {
       const answer = await router.request('POST', target.path, { key: target.key, body: target.good })
       assert.equal(answer.status, target.okStatus, answer.text)
     }
@@ -203,6 +213,27 @@ async function setTheStage(t: TestContext): Promise<Stage> {
       good: { name: 'Another key' },
       okStatus: 201,
       bodyBytesMax: MANAGEMENT_BODY_BYTES_MAX,
+    },
+    embeddings: {
+      path: '/v1/embeddings',
+      key,
+      good: { model: 'mesh/text-embedding-3-small', input: 'Hello', dimensions: 8 },
+      okStatus: 200,
+      bodyBytesMax: BODY_BYTES_MAX,
+    },
+    rerank: {
+      path: '/v1/rerank',
+      key,
+      good: { model: 'mesh/qwen3-reranker-0.6b', query: 'Hello', documents: ['Hello', 'there'] },
+      okStatus: 200,
+      bodyBytesMax: BODY_BYTES_MAX,
+    },
+    counts: {
+      path: '/v1/tokens/count',
+      key,
+      good: { model: 'mesh/gpt-5-mini', input: 'Hello' },
+      okStatus: 200,
+      bodyBytesMax: BODY_BYTES_MAX,
     },
     async usedBytes() {
       measured += 1

@@ -1,4 +1,5 @@
 import type { Target } from '@mesh/catalog/target.ts'
+import type { RequestFault } from '@mesh/engine/shapes/fault.ts'
 import type { CallerRequest, ParsedRequest, Shape } from '@mesh/engine/shapes/shape.ts'
 import { parseSteering } from '@mesh/simulator/steering.ts'
 import type { Caller } from '../accounts/caller.ts'
@@ -59,20 +60,18 @@ export async function parse(
 /** @throws MeshError with the fault, where a body could not be read. */
 export function requireRequest(parsed: ParsedRequest): CallerRequest {
   if (parsed.ok) return parsed.request
-  throw new MeshError(parsed.code, parsed.message, parsed.param ? { param: parsed.param } : {})
+  throw requestError(parsed)
+}
+
+/** The error of a body that could not be read. */
+export function requestError({ code, message, param }: RequestFault): MeshError {
+  return new MeshError(code, message, param ? { param } : {})
 }
 
 /** @throws MeshError `model_not_found`, or `invalid_request` for a model of another kind. */
 export function resolveTarget(name: string, { modelKind }: Shape, mesh: Mesh): Target {
   const target = mesh.models.resolveTarget(name)
-  if (!target) {
-    const nearest = mesh.models.nearest(name, NEAREST_MODELS)
-    throw new MeshError(
-      'model_not_found',
-      `There is no such model. The nearest are ${nearest.join(', ')}; GET /v1/models lists all.`,
-      { param: 'model', metadata: { nearest } },
-    )
-  }
+  if (!target) throw noSuchModel(name, mesh)
   if (target.kind === modelKind) return target
   throw new MeshError(
     'invalid_request',
@@ -80,6 +79,16 @@ export function resolveTarget(name: string, { modelKind }: Shape, mesh: Mesh): T
     {
       param: 'model',
     },
+  )
+}
+
+/** The error of a name that nothing has, with those that come nearest. */
+export function noSuchModel(name: string, { models }: Pick<Mesh, 'models'>): MeshError {
+  const nearest = models.nearest(name, NEAREST_MODELS)
+  return new MeshError(
+    'model_not_found',
+    `There is no such model. The nearest are ${nearest.join(', ')}; GET /v1/models lists all.`,
+    { param: 'model', metadata: { nearest } },
   )
 }
 

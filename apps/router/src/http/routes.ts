@@ -5,6 +5,7 @@ import type { MeshNow } from '../mesh-now.ts'
 import type { Scrape } from '../metrics/exposition.ts'
 import type { SigningKey } from '../records/signing-key.ts'
 import type { Database } from '../storage/database.ts'
+import type { TokenCounting } from '../tokens/token-counting.ts'
 import { type Access, createAccess } from './authentication.ts'
 import { registerInferenceRoutes } from './routes/inference.ts'
 import { registerManagementRoutes } from './routes/management.ts'
@@ -28,6 +29,7 @@ export interface RoutesOptions {
   readonly signingKey: SigningKey
   readonly revocations: Revocations
   readonly scrape: Scrape
+  readonly tokenCounting: TokenCounting
   readonly operators: OperatorMemory
   /** Whether operators have a port of their own. */
   readonly hasAdminPort: boolean
@@ -42,7 +44,7 @@ export function registerRoutes(server: Server, options: RoutesOptions): void {
   registerModelRoutes(server, meshNow)
   registerInferenceRoutes(server, meshNow)
   registerRouteRoute(server, meshNow)
-  registerTokenCountRoutes(server, meshNow)
+  registerTokenCountRoutes(server, meshNow, options.tokenCounting)
   registerProviderHealthRoute(server, options.providers)
   registerManagement(server, access, options)
   registerRecordRoutes(server, { database, signingKey, access, now: mesh.seams.now })

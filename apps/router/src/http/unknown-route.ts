@@ -37,7 +37,6 @@ const NOT_OFFERED: readonly (readonly [prefix: string, advice: string])[] = [
 /** Routes that MESH means to have and this version does not, by how they begin, and what to use instead. */
 const NOT_BUILT: readonly (readonly [prefix: string, instead: string])[] = [
   ['/v1/responses', 'Use POST /v1/chat/completions.'],
-  ['/v1/tokens', 'The usage of POST /v1/chat/completions says how many tokens a call had.'],
   ['/v1/attestation', 'No call is sealed yet: see privacy in GET /v1/logs.'],
   ['/v1/auth', 'Use a key: an operator makes one with POST /v1/api-keys.'],
   ['/v1/payments', 'An operator gives credit with POST /v1/accounts/{id}/grants.'],

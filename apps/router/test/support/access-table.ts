@@ -63,6 +63,13 @@ export const ACCESS_TABLE: readonly AccessRow[] = [
     status: 200,
     body: () => ({ model: 'mesh/qwen3-reranker-0.6b', query: 'Hello', documents: ['Hello', 'there'] }),
   },
+  {
+    method: 'POST',
+    path: '/v1/tokens/count',
+    serves: 'chat',
+    status: 200,
+    body: () => ({ model: MODEL, input: 'Hello' }),
+  },
 
   {
     method: 'POST',

@@ -28,6 +28,7 @@ export async function callInEveryWay(caller: CanaryCaller, database: Database): 
   await succeed(caller)
   await makeVectorsAndScores(caller)
   await callInMessages(caller)
+  await countTokens(caller)
   await failAtProviders(caller)
   await leave(caller, database)
   await beRefused(caller)
@@ -129,6 +130,27 @@ async function callInMessages(caller: CanaryCaller): Promise<void> {
   }
   const counted = await caller.call('tokens', messagesOf(canaries, MODELS[0]), {}, `${path}/count_tokens`)
   assert.equal(counted.status, 200, counted.text)
+}
+
+/** Texts that are only counted, in a thread of its own. */
+async function countTokens(caller: CanaryCaller): Promise<void> {
+  const { canaries } = caller
+  const model = 'mesh/gpt-5-mini'
+  const count = (body: object) => caller.ask('POST', '/v1/tokens/count', body)
+  assert.equal(
+    (await count({ model, input: [canaries.of('text'), canaries.of('counted text')] })).status,
+    200,
+  )
+  assert.equal((await count(conversation(canaries, model))).status, 200)
+  const bad = canaries.of('bad value')
+  for (const extras of [
+    { input: { [bad]: bad } },
+    { messages: [{ role: bad }] },
+    { input: bad, model: bad },
+  ]) {
+    const refused = await count({ model, ...extras })
+    assert.ok(refused.status >= 400 && refused.status < 500, refused.text)
+  }
 }
 
 /** Every way in which a provider can fail or misbehave. */
