@@ -101,6 +101,20 @@ test('a tier is served by one of its models, and falls back within it', async ()
   assert.deepEqual([embed.status, embed.json.error.param], [400, 'model'])
 })
 
+test('the tier for embeddings falls back to another host of its model, and never to another model', async () => {
+  const embed = (metadata?: Body) =>
+    router.request('POST', '/v1/embeddings', {
+      key: account.key,
+      body: { model: 'mesh/embed', input: 'hello', ...(metadata ? { metadata } : {}) },
+    })
+  const first = await embed()
+  assert.equal(first.status, 200, first.text)
+  const other = await embed({ mesh_simulate: `${first.json.provider}=overloaded` })
+  assert.equal(other.status, 200, other.text)
+  assert.notEqual(other.json.provider, first.json.provider)
+  assert.equal(other.json.model, first.json.model)
+})
+
 test('the order of models wins, with modes among them', async () => {
   const models = ['mesh/claude-sonnet-4.5', 'cheapest']
   const body = { models, metadata: { mesh_simulate: 'anthropic=overloaded,amazon-bedrock=overloaded' } }
