@@ -38,6 +38,7 @@ export function createCallReply(shape: Shape, id: CallId, ask: Ask, createdSecon
       : {}),
     ...(ask.task ? { task: ask.task } : {}),
     ...(input ? { input } : {}),
+    ask,
     usageChunk: ask.usageChunk,
     excludeReasoning: ask.reasoning?.exclude === true,
   })

@@ -13,6 +13,7 @@ const NOT_OFFERED: readonly (readonly [prefix: string, advice: string])[] = [
   ['/v1/completions', 'MESH has no legacy completions. Use POST /v1/chat/completions with messages.'],
   ['/v1/assistants', 'MESH keeps no assistants. Use POST /v1/chat/completions.'],
   ['/v1/threads', 'MESH keeps no threads. Send the whole conversation to POST /v1/chat/completions.'],
+  ['/v1/responses', 'MESH keeps no answers. POST /v1/responses makes one; send store: false.'],
   ['/v1/conversations', 'MESH keeps no conversations. Send the whole conversation with each call.'],
   ['/v1/files', 'MESH keeps no files. Send images and documents inside the message.'],
   ['/v1/uploads', 'MESH keeps no files. Send images and documents inside the message.'],
@@ -36,7 +37,6 @@ const NOT_OFFERED: readonly (readonly [prefix: string, advice: string])[] = [
 
 /** Routes that MESH means to have and this version does not, by how they begin, and what to use instead. */
 const NOT_BUILT: readonly (readonly [prefix: string, instead: string])[] = [
-  ['/v1/responses', 'Use POST /v1/chat/completions.'],
   ['/v1/attestation', 'No call is sealed yet: see privacy in GET /v1/logs.'],
   ['/v1/auth', 'Use a key: an operator makes one with POST /v1/api-keys.'],
   ['/v1/payments', 'An operator gives credit with POST /v1/accounts/{id}/grants.'],

@@ -35,7 +35,7 @@ export function encodeResponses(ask: Ask, endpoint: Endpoint, options: EncodeOpt
     include: includeField(ask, endpoint, quirks, extras.logprobs === true),
     temperature: take(ask.temperature, 'temperature'),
     top_p: take(ask.topP, 'top_p'),
-    top_logprobs: extras.logprobs === true ? (extras.top_logprobs ?? 0) : undefined,
+    top_logprobs: extras.logprobs === true ? extras.top_logprobs : undefined,
     max_output_tokens:
       outputTokensCap === undefined
         ? undefined

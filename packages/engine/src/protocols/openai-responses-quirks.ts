@@ -60,6 +60,7 @@ const REFUSED_BY_REASONERS: ReadonlySet<string> = new Set(['logprobs', 'top_logp
 /** Whether a provider takes an optional parameter at this endpoint. */
 export function responsesTakes(endpoint: Endpoint, parameter: string): boolean {
   if (UNKNOWN_TO_RESPONSES.has(parameter)) return false
+  if (parameter === 'file_url') return true
   if (endpoint.supportedParameters.includes(parameter)) return true
   if (!responsesQuirksOf(endpoint).takes.has(parameter)) return false
   const { supportedParameters } = endpoint

@@ -1,7 +1,7 @@
 import type { ModelId, ProtocolName, ProviderId } from '@mesh/catalog/catalog.ts'
 import type { NanoUsd } from '@mesh/catalog/money.ts'
 import type { TokenBuckets } from '@mesh/catalog/token-buckets.ts'
-import type { Json, JsonObject, Task } from '../ask.ts'
+import type { Ask, Json, JsonObject, Task } from '../ask.ts'
 import type { FinishReason, StreamEvent } from '../stream-event.ts'
 import type { ErrorFacts } from './shape.ts'
 
@@ -41,6 +41,8 @@ export interface ReplyInfo {
   readonly task?: Task
   /** What went in, as far as it is known by then: the provider's count, or an estimate. Absent where nobody answers. */
   readonly input?: TokenBuckets
+  /** What was asked, for the shapes whose answers repeat some of it. */
+  readonly ask?: Ask
   /** The caller wants usage in a chunk of its own. */
   readonly usageChunk: boolean
   /** The caller wants no reasoning in the answer. */
