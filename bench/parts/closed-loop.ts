@@ -28,11 +28,7 @@ async function closedLoop(kind: WorkKind, bench: Bench): Promise<PartResult> {
     return await withStarted(subjectsOf(bench, notes), mock.port, async (started) => {
       const tables: Table[] = []
       const figures: Record<string, number> = {}
-      const straight = await bench.load.closedLoop(
-        { port: mock.port, kind, headers: {} },
-        128,
-        bench.seconds,
-      )
+      const straight = await bench.load.closedLoop({ port: mock.port, kind, headers: {} }, 128, bench.seconds)
       const ceiling = Math.round(straight.calls / straight.seconds).toLocaleString('en')
       notes.unshift(
         `The ceiling of generator (${bench.load.name}) and mock (${mock.name}) together: ${ceiling} calls/s.`,
