@@ -100,7 +100,7 @@ function toolChoiceJson(choice: ToolChoice): string | JsonObject {
 }
 
 /** Usage in OpenAI's shape, as JSON text, with what it costs. Money is written from its decimal digits. */
-export function renderUsage({ buckets, upstreamNano, marginNano }: ReplyUsage): string {
+function renderUsage({ buckets, upstreamNano, marginNano }: ReplyUsage): string {
   const input = inputTokens(buckets)
   const output = outputTokens(buckets)
   const total = formatUsd(upstreamNano + marginNano)
