@@ -20,6 +20,7 @@ import {
   messageMediaCases,
   nameCases,
   numberCases,
+  responseMediaCases,
 } from './support/hostile-values.ts'
 import { startHttpFixture } from './support/http-fixture.ts'
 import { newRouterHome, type RouterProcess } from './support/router-process.ts'
@@ -50,6 +51,8 @@ interface Stage {
   readonly call: Target
   /** The same in Anthropic's shape. */
   readonly message: Target
+  /** The same in the shape of OpenAI's Responses. */
+  readonly response: Target
   readonly keys: Target
   /** What is in use once everything that nobody needs is collected. */
   usedBytes(): Promise<number>
@@ -57,7 +60,7 @@ interface Stage {
 
 test('hostile input', async (t) => {
   const stage = await setTheStage(t)
-  const { router, call, message, keys } = stage
+  const { router, call, message, response, keys } = stage
 
   // They wait for most of their time, so the others need not wait for them.
   const slow = runAll(slowCases(stage), router.url)
@@ -72,6 +75,9 @@ test('hostile input', async (t) => {
     ...encodingCases(message),
     ...shapeCases(message).filter(isSmall),
     ...messageMediaCases(message),
+    ...encodingCases(response),
+    ...shapeCases(response).filter(isSmall),
+    ...responseMediaCases(response),
     ...callTextCases(call),
     ...mediaCases(call),
     ...nameCases(keys),
@@ -187,6 +193,13 @@ async function setTheStage(t: TestContext): Promise<Stage> {
         max_tokens: 8,
         messages: [{ role: 'user', content: 'Hello' }],
       },
+      okStatus: 200,
+      bodyBytesMax: BODY_BYTES_MAX,
+    },
+    response: {
+      path: '/v1/responses',
+      key,
+      good: { model: 'mesh/gpt-4o-mini', max_output_tokens: 16, input: 'Hello' },
       okStatus: 200,
       bodyBytesMax: BODY_BYTES_MAX,
     },
