@@ -21,6 +21,7 @@ import {
   messageMediaCases,
   nameCases,
   numberCases,
+  responseMediaCases,
 } from './support/hostile-values.ts'
 import { startHttpFixture } from './support/http-fixture.ts'
 import { newRouterHome, type RouterProcess } from './support/router-process.ts'
@@ -51,6 +52,8 @@ interface Stage {
   readonly call: Target
   /** The same in Anthropic's shape. */
   readonly message: Target
+  /** The same in the shape of OpenAI's Responses. */
+  readonly response: Target
   readonly keys: Target
   readonly embeddings: Target
   readonly rerank: Target
@@ -61,7 +64,7 @@ interface Stage {
 
 test('hostile input', async (t) => {
   const stage = await setTheStage(t)
-  const { router, call, message, keys } = stage
+  const { router, call, message, response, keys } = stage
 
   // They wait for most of their time, so the others need not wait for them.
   const slow = runAll(slowCases(stage), router.url)
@@ -76,6 +79,9 @@ test('hostile input', async (t) => {
     ...encodingCases(message),
     ...shapeCases(message).filter(isSmall),
     ...messageMediaCases(message),
+    ...encodingCases(response),
+    ...shapeCases(response).filter(isSmall),
+    ...responseMediaCases(response),
     ...callTextCases(call),
     ...mediaCases(call),
     ...nameCases(keys),
@@ -197,6 +203,13 @@ async function setTheStage(t: TestContext): Promise<Stage> {
         max_tokens: 8,
         messages: [{ role: 'user', content: 'Hello' }],
       },
+      okStatus: 200,
+      bodyBytesMax: BODY_BYTES_MAX,
+    },
+    response: {
+      path: '/v1/responses',
+      key,
+      good: { model: 'mesh/gpt-4o-mini', max_output_tokens: 16, input: 'Hello' },
       okStatus: 200,
       bodyBytesMax: BODY_BYTES_MAX,
     },

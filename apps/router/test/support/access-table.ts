@@ -81,6 +81,13 @@ export const ACCESS_TABLE: readonly AccessRow[] = [
 
   {
     method: 'POST',
+    path: '/v1/responses',
+    serves: 'chat',
+    status: 200,
+    body: () => ({ model: MODEL, max_output_tokens: 16, input: 'Hello' }),
+  },
+  {
+    method: 'POST',
     path: '/v1/messages',
     serves: 'chat',
     takesApiKeyHeader: true,

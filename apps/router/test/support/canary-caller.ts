@@ -142,6 +142,54 @@ export function messagesOf(canaries: Canaries, model: string, extras: object = {
   }
 }
 
+/** The same in the shape of OpenAI's Responses: a canary in everything that it has besides. */
+export function responsesOf(canaries: Canaries, model: string, extras: object = {}): object {
+  const id = canaries.of('item call id')
+  return {
+    model,
+    max_output_tokens: 200,
+    instructions: canaries.of('instructions'),
+    input: [
+      { role: 'developer', content: [{ type: 'input_text', text: canaries.of('developer') }] },
+      { role: 'user', content: canaries.of('responses prompt') },
+      {
+        type: 'reasoning',
+        id: canaries.of('reasoning item'),
+        summary: [{ type: 'summary_text', text: canaries.of('summary') }],
+        content: [{ type: 'reasoning_text', text: canaries.of('reasoning text') }],
+      },
+      {
+        type: 'message',
+        id: canaries.of('message item'),
+        role: 'assistant',
+        content: [{ type: 'output_text', text: canaries.of('responses assistant'), annotations: [] }],
+      },
+      {
+        type: 'function_call',
+        call_id: id,
+        name: 'look',
+        arguments: JSON.stringify({ at: canaries.of('item arguments') }),
+      },
+      { type: 'function_call_output', call_id: id, output: canaries.of('item output') },
+      { role: 'user', content: `Say: ${canaries.of('reply')} and ${canaries.of('reply')} again.` },
+    ],
+    tools: [
+      {
+        type: 'function',
+        name: 'look',
+        description: canaries.of('responses tool description'),
+        parameters: { type: 'object', properties: { at: { type: 'string' } } },
+      },
+    ],
+    user: canaries.of('responses user'),
+    prompt_cache_key: canaries.of('responses cache key'),
+    session_id: canaries.of('responses session'),
+    [canaries.of('unknown responses parameter')]: canaries.of('unknown responses value'),
+    ...metadataOf(canaries, 'echo'),
+    ...extras,
+  }
+}
+
 export function metadataOf(canaries: Canaries, steering: string): { readonly metadata: object } {
   return {
     metadata: { [canaries.of('metadata name')]: canaries.of('metadata value'), mesh_simulate: steering },
@@ -152,9 +200,17 @@ export function metadataOf(canaries: Canaries, steering: string): { readonly met
 function saidBy(payload: string): string {
   if (payload === STREAM_END) return ''
   const chunk = JSON.parse(payload)
+  if (typeof chunk.delta === 'string') return chunk.delta
   if (chunk.type !== undefined) return `${chunk.delta?.text ?? ''}${chunk.delta?.partial_json ?? ''}`
   const { delta } = chunk.choices?.[0] ?? {}
   return `${delta?.content ?? ''}${delta?.tool_calls?.[0]?.function?.arguments ?? ''}`
+}
+
+/** The error of a stream's chunk, where it is one: beside everything else, or in the response that failed. */
+function errorIn(payload: string): string {
+  if (!payload.includes('"error"')) return ''
+  const { error, response } = JSON.parse(payload)
+  return JSON.stringify(error ?? response?.error ?? '')
 }
 
 /** A router in a process of its own or in this one. */
@@ -217,7 +273,7 @@ export class CanaryCaller {
     let errors = ''
     for await (const payload of streamPayloads(response)) {
       text += saidBy(payload)
-      if (payload.includes('"error"')) errors += JSON.stringify(JSON.parse(payload).error)
+      errors += errorIn(payload)
     }
     this.errors.push({ what, status, text: `${told}${errors}` })
     return { what, status, text }

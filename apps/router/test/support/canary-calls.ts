@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { steeringWords } from '@mesh/simulator/steering.ts'
 import type { Database } from '../../src/storage/database.ts'
-import { type CanaryCaller, conversation, messagesOf, metadataOf } from './canary-caller.ts'
+import { type CanaryCaller, conversation, messagesOf, metadataOf, responsesOf } from './canary-caller.ts'
 import { CanarySearch } from './canary-search.ts'
 import { streamPayloads } from './chat-stream.ts'
 import { until } from './until.ts'
@@ -29,6 +29,7 @@ export async function callInEveryWay(caller: CanaryCaller, database: Database): 
   await makeVectorsAndScores(caller)
   await callInMessages(caller)
   await countTokens(caller)
+  await callInResponses(caller)
   await failAtProviders(caller)
   await leave(caller, database)
   await beRefused(caller)
@@ -90,6 +91,40 @@ async function makeVectorsAndScores(caller: CanaryCaller): Promise<void> {
       const refused = await caller.ask('POST', path, { ...body, ...extras })
       assert.ok(refused.status >= 400 && refused.status < 500, refused.text)
     }
+  }
+}
+
+/** OpenAI's Responses: answers that go well, that break off, and that are refused. */
+async function callInResponses(caller: CanaryCaller): Promise<void> {
+  const { canaries } = caller
+  const path = '/v1/responses'
+  for (const model of MODELS) {
+    for (const stream of [false, true]) {
+      const answer = await caller.call('responses', responsesOf(canaries, model, { stream }), {}, path)
+      assert.equal(answer.status, 200, answer.text)
+      assert.match(answer.text, /CNRY-/, 'the reply has a canary')
+    }
+    const cut = { stream: true, ...metadataOf(canaries, 'echo,cut_stream=4') }
+    await caller.call('responses cut', responsesOf(canaries, model, cut), {}, path)
+  }
+  const bad = canaries.of('bad responses value')
+  for (const extras of [
+    { input: [{ role: bad, content: bad }] },
+    { input: [{ type: bad, id: bad }] },
+    { input: [{ role: 'user', content: [{ type: 'input_image', file_id: bad }] }] },
+    { previous_response_id: bad },
+    { conversation: bad },
+    { prompt: { id: bad } },
+    { tools: [{ type: bad, server_url: bad }] },
+    { tools: [{ type: 'function', name: `${bad} with spaces` }] },
+    { tool_choice: { type: 'function', name: bad } },
+    { text: { format: { type: bad } } },
+    { reasoning: { effort: bad } },
+    { model: bad },
+  ]) {
+    const body = responsesOf(canaries, MODELS[0], extras)
+    const { status, text } = await caller.call('responses refused', body, {}, path)
+    assert.ok(status >= 400, text)
   }
 }
 

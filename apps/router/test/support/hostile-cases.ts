@@ -235,7 +235,7 @@ export function encodingCases(target: Target): HostileCase[] {
 /** JSON whose form alone is the weapon. */
 export function shapeCases(target: Target): HostileCase[] {
   const good = JSON.stringify(target.good).slice(1, -1)
-  const isCall = 'messages' in target.good
+  const isCall = 'messages' in target.good || 'input' in target.good
   const with_ = (member: string) => `{${good},${member}}`
   const sent = (
     name: string,

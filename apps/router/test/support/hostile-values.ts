@@ -335,6 +335,46 @@ export function lineCases(target: Target): HostileCase[] {
   ]
 }
 
+/** The same in the shape of OpenAI's Responses. */
+export function responseMediaCases(target: Target): HostileCase[] {
+  const part = (content: object) => ({ input: [{ role: 'user', content: [content] }] })
+  const image = (url: string) => part({ type: 'input_image', image_url: url })
+  const megabytes = `data:image/png;base64,${'A'.repeat(8_000_000)}`
+  const output = (content: unknown) => ({
+    input: [{ type: 'function_call_output', call_id: 'a', output: content }],
+  })
+  const cases: readonly (readonly [name: string, more: object, answer: HostileCase['answer']])[] = [
+    ['eight megabytes of base64', image(megabytes), 'ok'],
+    ['base64 with one wrong character at its end', image(`${megabytes}!AAA`), 'invalid_request'],
+    ['an image that can hold a script', image('data:image/svg+xml;base64,AAAA'), 'invalid_request'],
+    ['a file of this machine', image(`file:///etc/${CANARY}`), 'invalid_request'],
+    ['a script', part({ type: 'input_file', file_url: `javascript:${CANARY}` }), 'invalid_request'],
+    [
+      'a file that MESH does not keep',
+      part({ type: 'input_file', file_id: CANARY }),
+      'unsupported_parameter',
+    ],
+    [
+      'a thousand images in a result',
+      output(Array(1_000).fill(image('data:image/png;base64,AAAA').input[0]?.content[0])),
+      'invalid_request',
+    ],
+    ['results within results', output([{ type: 'function_call_output', output: CANARY }]), 'invalid_request'],
+    [
+      'an item that MESH does not keep',
+      { input: [{ type: 'item_reference', id: CANARY }] },
+      'unsupported_parameter',
+    ],
+    ['an item of no known type', { input: [{ type: CANARY }] }, 'unsupported_parameter'],
+    ['a hosted tool', { tools: [{ type: `web_search_${CANARY}` }] }, 'unsupported_parameter'],
+  ]
+  return cases.map(([name, more, answer]) => ({
+    name: `${name}, in a response`,
+    parts: withBody(target, JSON.stringify({ ...target.good, ...more })),
+    answer,
+  }))
+}
+
 /** The same in Anthropic's shape. */
 export function messageMediaCases(target: Target): HostileCase[] {
   const part = (content: object) => ({ messages: [{ role: 'user', content: [content] }] })
