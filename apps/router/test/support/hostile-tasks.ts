@@ -58,7 +58,7 @@ export function embeddingCases(target: Target): HostileCase[] {
     sent(
       target,
       'a text that no context holds',
-      { input: 'a'.repeat(10_000_000) },
+      { input: 'a'.repeat(1_200_000) },
       'context_length_exceeded',
     ),
   ]
