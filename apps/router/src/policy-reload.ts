@@ -14,7 +14,7 @@ const READ_AT_START = {
     'concurrencyMax',
     'accountSharePercent',
   ],
-  providers: ['accountSharePercent', 'probes'],
+  providers: ['accountSharePercent', 'keepAway', 'probes'],
   http: ['connectionsMax', 'headersTimeoutMs', 'keepAliveTimeoutMs'],
   testWorld: ['demoCreditUsd'],
 } as const satisfies { readonly [Part in keyof Policy]?: readonly (keyof Policy[Part])[] }

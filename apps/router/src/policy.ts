@@ -136,6 +136,10 @@ export const policySchema = z.strictObject({
         .max(100)
         .default(50)
         .describe("How much of a provider's maxConcurrency one account may use on one router."),
+      keepAway: z
+        .boolean()
+        .default(true)
+        .describe('Whether calls are kept away for a while from endpoints that fail, or that ask for patience.'),
       probes: z
         .boolean()
         .default(true)

@@ -144,6 +144,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       engine: () => meshNow.current.engines.live,
       clock: systemClock,
       accountSharePercent: settings.policy.providers.accountSharePercent,
+      keepsAway: settings.policy.providers.keepAway,
       probes: settings.policy.providers.probes,
       log,
     })

@@ -116,10 +116,10 @@ test('a call that was not billed frees its key', async () => {
     ['server_error', 502],
     ['empty', 200],
   ] as const) {
-    const { requests } = mesh.simulator.stats()
     for (let run = 1; run <= 2; run++) {
+      const { requests } = mesh.simulator.stats()
       assert.equal((await sendOnce(account, steering, chat(steering))).status, status)
-      assert.equal(mesh.simulator.stats().requests, requests + run, `${steering} did not run again`)
+      assert.ok(mesh.simulator.stats().requests > requests, `${steering} did not run again`)
     }
   }
   assert.equal((await paid(account)).usages, 0)

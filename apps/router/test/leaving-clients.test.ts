@@ -51,8 +51,11 @@ const OPENAI = { provider: 'openai', model: 'mesh/gpt-4o-mini' }
 const ANTHROPIC = { provider: 'anthropic', model: 'mesh/claude-sonnet-4.5', tellsInput: true }
 /** It bills on after a cancel, and tells its usage at the very end only. */
 const GROQ = { provider: 'groq', model: 'mesh/llama-3.3-70b' }
-
-/** As Groq, in a stream of its own kind. */
+const RESPONSES = { provider: 'openai', model: 'mesh/gpt-5.4-nano' }
+const AZURE = { provider: 'azure', model: 'mesh/gpt-4o-mini' }
+const COHERE = { provider: 'cohere', model: 'mesh/command-a' }
+/** As Groq, each in a stream of its own kind. */
+const GEMINI = { provider: 'google', model: 'mesh/gemini-2.5-flash' }
 const BEDROCK = { provider: 'amazon-bedrock', model: 'mesh/nova-2-lite' }
 
 const GROQ_STREAM: Kind = { ...GROQ, stream: true, what: 'read to its end' }
@@ -70,7 +73,11 @@ const GATHERED: readonly Kind[] = [
 const IN_ONE_PIECE: readonly Kind[] = [
   { ...OPENAI, stream: false, max_tokens: 100, what: 'read to its end' },
   { ...ANTHROPIC, stream: false, max_tokens: 100, what: 'read to its end' },
+  { ...AZURE, stream: false, max_tokens: 100, what: 'read to its end' },
+  { ...COHERE, stream: false, max_tokens: 100, what: 'read to its end' },
   { ...GROQ, stream: false, what: 'read to its end' },
+  { ...RESPONSES, stream: false, max_tokens: 100, what: 'read to its end' },
+  { ...GEMINI, stream: false, what: 'read to its end' },
   { ...BEDROCK, stream: false, what: 'read to its end' },
 ]
 
@@ -159,12 +166,24 @@ async function eventOfLeft({ account, kind }: Left): Promise<any> {
 
 type Records = readonly RequestRecord[]
 
-function recordsOf({ provider, stream, what }: Kind, since: number): Records {
+function endpointOf({ model, provider }: Kind) {
+  const found = loadCatalog().models.find(({ id }) => id === model)
+  return found?.endpoints.find((candidate) => candidate.provider === provider)
+}
+
+function recordsOf(kind: Kind, since: number): Records {
+  const { provider, stream, what } = kind
   const isUpstreamStreamed = stream || what === 'stopped'
+  const upstreamModel = endpointOf(kind)?.upstreamModel
   return mesh.simulator
     .stats()
     .records.slice(since)
-    .filter((record) => record.provider === provider && record.stream === isUpstreamStreamed)
+    .filter(
+      (record) =>
+        record.model === upstreamModel &&
+        record.provider === provider &&
+        record.stream === isUpstreamStreamed,
+    )
 }
 
 const byNumber = (left: number, right: number): number => left - right
@@ -233,7 +252,7 @@ test('peer bug 9 (litellm#13245): a client that leaves an answer in one piece is
     const records = recordsOf(kind, since)
     assert.ok(records.every(({ state }) => state === 'completed'))
     assert.deepEqual(
-      events.map(({ tokens, usageSource }) => [tokens.output, usageSource]),
+      events.map(({ tokens, usageSource }) => [tokens.output + tokens.reasoning, usageSource]),
       events.map(() => [TOKENS, 'reported']),
     )
     for (const event of events) assertInput(event, records, true)
@@ -355,7 +374,7 @@ test('a client that leaves when all has come but the end is charged for all', as
       const event = await assertRecordsAgree(mesh, account, await onlyCallOf(account))
       // Whether the last of it was read before he left is told by nothing; what he pays is the same.
       assert.ok(['completed', 'client_disconnected'].includes(event.billingReason))
-      assert.equal(event.tokens.output, TOKENS)
+      assert.equal(event.tokens.output + event.tokens.reasoning, TOKENS)
       assert.equal(await holdsOf(mesh.database, account.id), 0)
     }
   }
@@ -398,10 +417,8 @@ test('a client that reads the finish chunk and no further has had his answer', a
 })
 
 test('every protocol that is built is left here, and every way in which providers bill', () => {
-  const tried = [...STREAMS, ...IN_ONE_PIECE].map(({ model, provider }) => {
-    const endpoint = loadCatalog()
-      .models.find(({ id }) => id === model)
-      ?.endpoints.find((candidate) => candidate.provider === provider)
+  const tried = [...STREAMS, ...IN_ONE_PIECE].map((kind) => {
+    const endpoint = endpointOf(kind)
     return { protocol: endpoint?.protocol, cancelStopsBilling: endpoint?.cancelStopsBilling }
   })
   const built = loadCatalog()

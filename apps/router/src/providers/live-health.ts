@@ -15,6 +15,8 @@ export interface LiveHealthOptions {
   readonly clock: Clock
   /** The most of a provider's places that one account may take, in percent. */
   readonly accountSharePercent: number
+  /** Whether calls are kept away from endpoints that fail. */
+  readonly keepsAway: boolean
   /** Whether MESH asks endpoints itself that fail for one account alone. */
   readonly probes: boolean
   readonly log: Log
@@ -40,6 +42,7 @@ export class LiveHealth {
         const { maxConcurrency, circuitBreaker } = options.memory.configOf(provider)
         return { ...circuitBreaker, slotsMax: maxConcurrency, accountShare }
       },
+      keepsAway: options.keepsAway,
       onSuspicion: (endpoint) => void this.#probe(endpoint),
     })
   }

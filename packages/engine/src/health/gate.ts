@@ -33,6 +33,8 @@ export interface EndpointStanding {
 export interface GatesOptions {
   readonly clock: Clock
   readonly policyFor: (provider: ProviderId) => GatePolicy
+  /** Whether calls are kept away from endpoints that fail or ask for patience; `true` where it is absent. */
+  readonly keepsAway?: boolean
   /** Told when the calls of one account alone fail at an endpoint, so that somebody else can try it. */
   readonly onSuspicion: (endpoint: Endpoint) => void
 }
@@ -84,15 +86,15 @@ export class Gates {
   }
 
   #enter(endpoint: Endpoint, account: string): Passage | Failure {
-    const { clock, policyFor } = this.#options
+    const { clock, policyFor, keepsAway = true } = this.#options
     const nowMs = clock.monotonic()
     const policy = policyFor(endpoint.provider)
     const state = this.#stateOf(endpoint.id)
-    const pauseMs = pauseFor(state.pausedUntilMs, account, nowMs)
+    const pauseMs = !keepsAway ? 0 : pauseFor(state.pausedUntilMs, account, nowMs)
     if (pauseMs > 0) return { outcome: 'not_dispatched', reason: 'rate_limited', retryAfterMs: pauseMs }
     const slots = this.#slotsOf(endpoint.provider)
     if (!slots.take(account, policy)) return { outcome: 'not_dispatched', reason: 'overloaded' }
-    const entry = state.breaker.enter(policy, nowMs)
+    const entry = keepsAway ? state.breaker.enter(policy, nowMs) : 'pass'
     if (entry === 'stop') {
       slots.giveBack(account)
       const retryAfterMs = state.breaker.waitMs(policy, nowMs)
