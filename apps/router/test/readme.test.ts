@@ -20,6 +20,8 @@ let folder: string
 before(async () => {
   router = await startTestRouter()
   folder = await mkdtemp(join(tmpdir(), 'mesh-readme-'))
+  await mkdir(join(folder, 'node_modules'))
+  await symlink(join(ROOT, 'node_modules/openai'), join(folder, 'node_modules/openai'))
 })
 after(async () => {
   await router.stop()
@@ -39,8 +41,6 @@ test('the OpenAI SDK snippet runs as it is written, with base URL and key change
   const { key } = await router.account()
   const file = join(folder, 'first-call.mjs')
   await writeFile(file, await snippet('first call'))
-  await mkdir(join(folder, 'node_modules'))
-  await symlink(join(ROOT, 'node_modules/openai'), join(folder, 'node_modules/openai'))
   const { stdout } = await run(process.execPath, [file], { env: { ...process.env, MESH_API_KEY: key } })
   assert.match(stdout, /^Simulated answer from claude/)
 })
@@ -73,4 +73,20 @@ test('the dry run of docs/routing.md runs as it is written, and the page has eve
   for (const { id } of AUTO_RULES) documented(id)
   for (const { id } of loadCatalog().tiers) documented(id)
   for (const mode of MODES) documented(mode)
+})
+
+test('the calls of docs/embeddings.md run as they are written', async () => {
+  const { key } = await router.account()
+  const env = { ...process.env, MESH_API_KEY: key }
+  const page = 'docs/embeddings.md'
+  const file = join(folder, 'embeddings.mjs')
+  await writeFile(file, await snippet('embeddings', page))
+  const { stdout } = await run(process.execPath, [file], { env })
+  assert.match(stdout, /^256 true \d+\n$/)
+  const ask = async (mark: string) =>
+    JSON.parse((await run('bash', ['-e', '-c', await snippet(mark, page)], { env })).stdout)
+  const { results } = await ask('rerank')
+  assert.deepEqual([results.length, results[0].index, results[0].document], [1, 1, { text: 'a red fox' }])
+  const counted = await ask('token count')
+  assert.deepEqual([counted.input_tokens, counted.exact, counted.method], [4, true, 'o200k_base'])
 })

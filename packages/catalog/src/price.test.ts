@@ -77,6 +77,14 @@ test('golden prices of a call', () => {
     ['mesh/gemini-2.5-flash@google', { ...EMPTY_BUCKETS, input: 1_000, inputAudio: 1_000 }, '0.001300000'],
     ['mesh/gemini-2.5-flash@google', { ...EMPTY_BUCKETS, inputImage: 1_000 }, '0.000300000'],
     ['mesh/text-embedding-3-small@openai', { ...EMPTY_BUCKETS, input: 8_191 }, '0.000163820'],
+    ['mesh/text-embedding-3-small@azure', { ...EMPTY_BUCKETS, input: 1 }, '0.000000020'],
+    ['mesh/gemini-embedding-001@google', { ...EMPTY_BUCKETS, input: 7 }, '0.000001050'],
+    ['mesh/qwen3-embedding-0.6b@nearai', { ...EMPTY_BUCKETS, input: 300_000 }, '0.003000000'],
+    ['mesh/qwen3-reranker-0.6b@nearai', { ...EMPTY_BUCKETS, input: 140 }, '0.000001400'],
+    // What Cohere bills of a recorded call with a tool: 41 × 2.5 + 25 × 10 = 352.5 millionths.
+    ['mesh/command-a@cohere', { ...EMPTY_BUCKETS, input: 41, output: 25 }, '0.000352500'],
+    // Cohere states no cache rates: plain input.
+    ['mesh/command-a@cohere', { ...EMPTY_BUCKETS, cacheRead: 1_000, cacheWrite1h: 1_000 }, '0.005000000'],
   ]
   for (const [id, used, expected] of golden) {
     assert.equal(formatUsd(costNano(used, scheduleAt(id), NOON)), expected, `${id} ${JSON.stringify(used)}`)

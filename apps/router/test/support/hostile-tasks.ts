@@ -55,12 +55,7 @@ export function embeddingCases(target: Target): HostileCase[] {
         `${JSON.stringify({ ...target.good, dimensions: 0 }).replace('"dimensions":0', `"dimensions":${number}`)}`,
       ),
     ),
-    sent(
-      target,
-      'a text that no context holds',
-      { input: 'a'.repeat(1_200_000) },
-      'context_length_exceeded',
-    ),
+    sent(target, 'a text that no context holds', { input: 'a'.repeat(1_200_000) }, 'context_length_exceeded'),
   ]
 }
 

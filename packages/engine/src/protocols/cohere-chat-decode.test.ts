@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { loadCatalog } from '@mesh/catalog/load.ts'
+import { costPico } from '@mesh/catalog/price.ts'
 import fc from 'fast-check'
 import { decodeInPieces, gather } from '../../test/decode-in-pieces.ts'
 import { DEFAULT_ANSWER_BOUNDS } from '../protocol.ts'
@@ -137,6 +139,24 @@ test('an answer in one piece', () => {
     { id: 'a', name: 'f', arguments: '{"x":1}' },
     { id: 'b', name: 'g', arguments: '{}' },
   ])
+})
+
+test('peer bug 10: what Cohere bills costs the same, streamed and whole, whatever it says of its cache', () => {
+  const usage = {
+    billed_units: { input_tokens: 41, output_tokens: 25 },
+    cached_tokens: 144,
+    tokens: { input_tokens: 1441, output_tokens: 54 },
+  }
+  const whole = JSON.stringify({ message: { role: 'assistant' }, finish_reason: 'COMPLETE', usage })
+  const command = loadCatalog().models.find(({ id }) => id === 'mesh/command-a')
+  const prices = command?.endpoints.find(({ provider }) => provider === 'cohere')?.prices
+  for (const answer of [whole, stream(start, end('COMPLETE', usage))]) {
+    const reported = decode(answer).usage
+    assert.ok(reported && prices)
+    assert.deepEqual(reported.flags, [])
+    // 41 × 2.5 + 25 × 10 millionths of a USD, in pico-USD.
+    assert.equal(costPico(reported.buckets, prices.rates), 352_500_000n)
+  }
 })
 
 for (const [reason, expected] of [
