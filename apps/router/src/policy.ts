@@ -139,7 +139,9 @@ export const policySchema = z.strictObject({
       keepAway: z
         .boolean()
         .default(true)
-        .describe('Whether calls are kept away for a while from endpoints that fail, or that ask for patience.'),
+        .describe(
+          'Whether calls are kept away for a while from endpoints that fail, or that ask for patience.',
+        ),
       probes: z
         .boolean()
         .default(true)
