@@ -13,12 +13,13 @@ const POLICY: GatePolicy = { errorRate: 0.5, cooldownMs: 30_000, slotsMax: 100, 
 const FAILED: AttemptReport = { verdict: 'unhealthy' }
 const ANSWERED: AttemptReport = { verdict: 'healthy' }
 
-function setUp(policy: Partial<GatePolicy> = {}) {
+function setUp(policy: Partial<GatePolicy> = {}, keepsAway = true) {
   const clock = fakeClock(1_000_000)
   const suspected: Endpoint[] = []
   const gates = new Gates({
     clock,
     policyFor: () => ({ ...POLICY, ...policy }),
+    keepsAway,
     onSuspicion: (endpoint) => suspected.push(endpoint),
   })
   const enter = (account: string) => gates.gateFor(account).enter(ENDPOINT)
@@ -186,4 +187,12 @@ test('what was seen of an endpoint is told: how many answered, and how fast', as
   assert.equal(Math.round((quantile(tally?.firstTokenMs ?? {}, 0.5) ?? 0) / 20), 10)
   await gate.clock.advance(301_000)
   assert.equal(gate.gates.standings().get(ENDPOINT.id)?.tally.healthy, 0)
+})
+
+test('an operator who wants nobody kept away has nobody kept away', () => {
+  const gate = setUp({}, false)
+  breakIt(gate)
+  gate.attempt('ada', { verdict: 'busy', retryAfterMs: 8_000 })
+  assert.equal(gate.breaker(), 'closed')
+  assert.equal(stopped(gate.enter('ada')), undefined)
 })

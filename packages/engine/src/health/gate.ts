@@ -71,11 +71,12 @@ export class Gates {
 
   /** What is known of every endpoint that was called lately. */
   standings(): ReadonlyMap<EndpointId, EndpointStanding> {
-    const nowMs = this.#options.clock.monotonic()
+    const { clock, policyFor, keepsAway = true } = this.#options
+    const nowMs = clock.monotonic()
     const standings = new Map<EndpointId, EndpointStanding>()
     for (const [id, { breaker }] of this.#endpoints) {
-      const policy = this.#options.policyFor(providerOf(id))
-      standings.set(id, { breaker: breaker.state(policy, nowMs), tally: breaker.window.tally(nowMs) })
+      const state = keepsAway ? breaker.state(policyFor(providerOf(id)), nowMs) : 'closed'
+      standings.set(id, { breaker: state, tally: breaker.window.tally(nowMs) })
     }
     return standings
   }
