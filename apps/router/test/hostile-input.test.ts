@@ -43,6 +43,8 @@ const HEADERS_TIMEOUT_MS = 2_000
 const CONNECTIONS = 8
 /** How much more memory may be in use after a round than after the round before. */
 const GROWTH_MAX = 0.05
+/** Memory that is kept once is kept in one round or another; memory that is lost is lost in each of these. */
+const ROUNDS_MAX = 3
 /** Less than this between two measurements is no change. */
 const STEADY = 0.005
 
@@ -120,15 +122,19 @@ test('hostile input', async (t) => {
   })
 
   await t.test('memory comes back', async (t) => {
-    // The first rounds compile code and fill what is kept for good.
+    // The first rounds compile code and fill what is kept for good; what is lost grows in every one.
     await runAll([...cases, ...others], router.url)
-    const before = await settledBytes(stage)
-    await runAll([...cases, ...others], router.url)
-    const now = await settledBytes(stage)
-    t.diagnostic(
-      `${megabytes(before)} in use before a round of ${cases.length + others.length}, ${megabytes(now)} after it`,
-    )
-    assert.ok(now <= before * (1 + GROWTH_MAX), `${megabytes(before)} before, ${megabytes(now)} after`)
+    let now = await settledBytes(stage)
+    for (let round = 1; ; round++) {
+      const before = now
+      await runAll([...cases, ...others], router.url)
+      now = await settledBytes(stage)
+      t.diagnostic(
+        `${megabytes(before)} in use before a round of ${cases.length + others.length}, ${megabytes(now)} after it`,
+      )
+      if (now <= before * (1 + GROWTH_MAX)) return
+      assert.ok(round < ROUNDS_MAX, `${megabytes(before)} before, ${megabytes(now)} after`)
+    }
   })
 
   await t.test('no reason that somebody gave is a formula in a spreadsheet', () => noFormulas(stage))
