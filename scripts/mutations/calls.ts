@@ -78,6 +78,13 @@ export const CALL_MUTATIONS: readonly Mutation[] = [
     test: 'apps/router/test/billing-reasons.test.ts',
   },
   {
+    breaks: 'An answer is charged at the price of the model that gave it',
+    file: 'apps/router/src/call/charge.ts',
+    from: 'ratesFor(served.sellPrices, inputTokens',
+    to: 'ratesFor((outcome.attempts[0]?.candidate ?? served).sellPrices, inputTokens',
+    test: 'apps/router/test/seed-call.test.ts',
+  },
+  {
     breaks: 'What failed attempts cost is never the customer’s',
     file: 'apps/router/src/call/charge.ts',
     from: 'upstreamNano: listNano,\n    absorbed: failedAttempts,',
