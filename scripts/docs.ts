@@ -17,9 +17,10 @@ import { policySchema } from '../apps/router/src/policy.ts'
 import { BILLING_REASONS } from '../apps/router/src/records/billing-reason.ts'
 import { baseUrlVariable, VARIABLES } from '../apps/router/src/settings.ts'
 import quality from '../packages/catalog/data/quality.json' with { type: 'json' }
+import { compatibilityPage } from './pages/compatibility.ts'
+import { page, table } from './pages/markdown.ts'
 
 const ROOT = join(import.meta.dirname, '..')
-const MADE = '<!-- Made by `npm run docs` from the code. Change it there. -->'
 
 const pages: Readonly<Record<string, () => string>> = {
   'docs/errors.md': errorsPage,
@@ -27,7 +28,68 @@ const pages: Readonly<Record<string, () => string>> = {
   'docs/settings.md': settingsPage,
   'docs/models.md': modelsPage,
   'docs/metrics.md': metricsPage,
+  'docs/compatibility.md': compatibilityPage,
 }
+
+const HANDLING_ERRORS = `## Handling them
+Switch on \`code\`; messages are for people, and change. In OpenAI's SDKs it is \`error.code\`, and \`metadata\` is in the body:
+\`\`\`js
+import OpenAI from 'openai'
+
+const client = new OpenAI({ baseURL: 'http://localhost:8787/v1', apiKey: process.env.MESH_API_KEY })
+const ask = (body) => client.chat.completions.create({ messages: [{ role: 'user', content: 'hello' }], ...body })
+
+await ask({ model: 'mesh/gpt-5-mimi' }).catch(({ status, code, error }) => console.log(status, code, error.metadata.nearest[0]))
+await ask({ model: 'mesh/gpt-5-mini', background: true }).catch(({ status, code, param }) => console.log(status, code, param))
+await ask({ model: 'mesh/gpt-5-mini', provider: { only: ['groq'] } }).catch(({ status, code, error }) => console.log(status, code, error.metadata.excluded_by))
+\`\`\`
+\`\`\`text output
+404 model_not_found mesh/gpt-5-mini
+400 unsupported_parameter background
+404 no_endpoint [ 'provider_only' ]
+\`\`\`
+In Python it is \`error.code\` too, and the body is \`error.body\`. A test key can call every failure of a provider forth:
+\`\`\`python
+import os
+import openai
+
+client = openai.OpenAI(base_url="http://localhost:8787/v1", api_key=os.environ["MESH_API_KEY"], max_retries=0)
+for fault in ["rate_limit", "server_error", "malformed"]:
+    try:
+        client.chat.completions.create(
+            model="mesh/gpt-5-mini",
+            messages=[{"role": "user", "content": "hello"}],
+            extra_body={"metadata": {"mesh_simulate": fault}},
+        )
+    except openai.APIStatusError as error:
+        print(fault, error.status_code, error.code)
+\`\`\`
+\`\`\`text output
+rate_limit 503 provider_overloaded
+server_error 502 provider_error
+malformed 502 provider_error
+\`\`\`
+\`metadata.attempts\` says who was asked and what became of it. On \`/v1/messages\` errors have [Anthropic's envelope](messages.md) around the same codes.`
+
+const SEEING_A_REASON = `## Seeing one
+\`\`\`sh
+curl -s http://localhost:8787/v1/chat/completions -H "Authorization: Bearer $MESH_API_KEY" -H 'Content-Type: application/json' \\
+  -d '{"model": "mesh/claude-sonnet-4.5", "max_tokens": 5, "messages": [{"role": "user", "content": "hello"}],
+       "metadata": {"mesh_simulate": "tokens=200"}}' > answer.json
+curl -s "http://localhost:8787/v1/logs?limit=1" -H "Authorization: Bearer $MESH_API_KEY"
+\`\`\`
+\`\`\`json output
+{ "data": [{ "billingReason": "truncated_by_length", "finishReason": "length", "tokens": { "output": 5 }, "cost": { "totalUsd": "0.000097650" } }] }
+\`\`\`
+A call that nobody could serve costs nothing, and says so:
+\`\`\`sh
+curl -s http://localhost:8787/v1/chat/completions -H "Authorization: Bearer $MESH_API_KEY" -H 'Content-Type: application/json' \\
+  -d '{"model": "mesh/claude-sonnet-4.5", "messages": [{"role": "user", "content": "hello"}], "metadata": {"mesh_simulate": "overloaded"}}' > answer.json
+curl -s "http://localhost:8787/v1/logs?limit=1" -H "Authorization: Bearer $MESH_API_KEY"
+\`\`\`
+\`\`\`json output
+{ "data": [{ "billingReason": "upstream_error_not_billed", "errorCode": "provider_overloaded", "cost": { "totalUsd": "0.000000000" } }] }
+\`\`\``
 
 function errorsPage(): string {
   const rows = Object.entries(ERRORS).map(([code, { status, type, retry, meaning }]) => [
@@ -43,6 +105,7 @@ function errorsPage(): string {
 never quotes the request. Where a retry cannot help, or could cost twice, the answer carries \`x-should-retry: false\`, which
 OpenAI's SDKs obey. A stream that has begun ends with a chunk that has a top-level \`error\` instead.`,
     table(['code', 'status', 'type', 'retry', 'meaning'], rows),
+    HANDLING_ERRORS,
   )
 }
 
@@ -52,6 +115,7 @@ function billingReasonsPage(): string {
     'Billing reasons',
     'Every event and every receipt says why its call cost what it cost.',
     table(['billingReason', 'meaning'], rows),
+    SEEING_A_REASON,
     '## Usage flags',
     "An event's `usageFlags` say what was wrong with its provider's numbers. What is charged then: docs/decisions/0010-what-of-a-report-is-believed.md.",
     table(
@@ -164,16 +228,6 @@ floats for graphs; bills are made from the ledger alone.`,
       Object.entries(LABELS).map(([label, meaning]) => [`\`${label}\``, meaning]),
     ),
   )
-}
-
-function page(title: string, ...parts: readonly string[]): string {
-  return `# ${title}\n${MADE}\n\n${parts.join('\n\n')}\n`
-}
-
-function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
-  return [line(headings), line(headings.map(() => '---')), ...rows.map(line)].join('\n')
 }
 
 /** The pages that are not what the code would write. */

@@ -1,7 +1,7 @@
 import type { FastifyCorsOptions, FastifyCorsOptionsDelegateCallback } from '@fastify/cors'
 
 /** Headers that a page may read from an answer. A wildcard cannot name a prefix, so they are listed. */
-const EXPOSED_HEADERS = [
+export const EXPOSED_HEADERS = [
   'x-request-id',
   'request-id',
   'x-should-retry',

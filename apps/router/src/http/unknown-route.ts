@@ -9,7 +9,7 @@ export interface RouteFinder {
 const METHODS = ['GET', 'POST', 'PATCH', 'PUT', 'DELETE'] as const
 
 /** OpenAI's routes that MESH does not have, by how they begin, and what to do instead. */
-const NOT_OFFERED: readonly (readonly [prefix: string, advice: string])[] = [
+export const NOT_OFFERED: readonly (readonly [prefix: string, advice: string])[] = [
   ['/v1/completions', 'MESH has no legacy completions. Use POST /v1/chat/completions with messages.'],
   ['/v1/assistants', 'MESH keeps no assistants. Use POST /v1/chat/completions.'],
   ['/v1/threads', 'MESH keeps no threads. Send the whole conversation to POST /v1/chat/completions.'],

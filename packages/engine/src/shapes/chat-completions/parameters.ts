@@ -3,7 +3,7 @@ import type { ParseOptions } from '../shape.ts'
 import type { ChatParameters } from './schema.ts'
 
 /** Sampling and log-probability parameters that mean the same in every protocol that has them. */
-const EXTRAS = [
+export const EXTRAS = [
   'frequency_penalty',
   'presence_penalty',
   'repetition_penalty',

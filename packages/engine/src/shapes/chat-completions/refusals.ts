@@ -11,7 +11,7 @@ interface Refusal {
   readonly predicate: string
 }
 
-const REFUSED_PARAMETERS: ReadonlyMap<string, Refusal> = new Map<string, Refusal>([
+export const REFUSED_PARAMETERS: ReadonlyMap<string, Refusal> = new Map<string, Refusal>([
   ['background', { predicate: 'is not supported: MESH keeps no answers to fetch later. Stream the call' }],
   [
     'previous_response_id',
