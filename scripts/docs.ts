@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadCatalog } from '@mesh/catalog/load.ts'
 import { formatPricePerMillion, formatUsd } from '@mesh/catalog/money.ts'
+import { promptCachingOf } from '@mesh/engine/prompt-caches.ts'
 import { protocolFor } from '@mesh/engine/protocols/registry.ts'
 import { USAGE_FLAGS } from '@mesh/engine/stream-event.ts'
 import { z } from 'zod'
@@ -179,6 +180,9 @@ function modelsPage(): string {
     `${catalog.models.length} models at ${catalog.providers.length} providers, ${rows.length} endpoints. Prices are the providers' list prices in USD per million tokens;
 the mark-up is added by policy. Sources stand beside each price in \`packages/catalog/data\`. Catalogue version \`${catalog.version}\`.`,
     table(['model', 'provider', 'context', 'most output', 'input', 'output', 'available'], rows),
+    '## Prompt caches',
+    'What providers do with the beginnings of prompts, for all calls of one provider account, and so of all accounts of MESH. What follows from it: [routing](routing.md#prompt-caches).',
+    table(['provider', 'caches', 'accounts of MESH', 'source'], promptCacheRows(catalog)),
     '## Tiers',
     'Names that stand for several models: see [routing](routing.md).',
     table(
@@ -202,6 +206,28 @@ the mark-up is added by policy. Sources stand beside each price in \`packages/ca
           rating?.date ?? '',
         ]),
     ),
+  )
+}
+
+const CACHING_IN_WORDS = {
+  unasked: 'unasked',
+  when_asked: 'when the call asks for it',
+  never: 'nothing',
+} as const
+
+/** One line a provider, and more where its models differ. */
+function promptCacheRows({ models }: ReturnType<typeof loadCatalog>): string[][] {
+  const rows = models.flatMap(({ endpoints }) =>
+    endpoints
+      .filter(({ outputTokensMax }) => outputTokensMax > 0)
+      .map((endpoint) => {
+        const { begins, accountField, source } = promptCachingOf(endpoint)
+        const apart = accountField === undefined ? 'share it' : `kept apart by \`${accountField}\``
+        return [endpoint.provider, CACHING_IN_WORDS[begins], apart, source]
+      }),
+  )
+  return [...new Map(rows.map((row) => [row.join(), row])).values()].sort((a, b) =>
+    a.join() < b.join() ? -1 : 1,
   )
 }
 

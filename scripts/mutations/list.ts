@@ -6,6 +6,7 @@ import { DATABASE_FAULT_MUTATIONS } from './database-faults.ts'
 import { UPSTREAM_MUTATIONS } from './hostile-upstreams.ts'
 import { METRICS_MUTATIONS } from './metrics.ts'
 import type { Mutation } from './mutation.ts'
+import { PROMPT_CACHE_MUTATIONS } from './prompt-caches.ts'
 import { RESTORE_MUTATIONS } from './restore.ts'
 import { TENANT_MUTATIONS } from './tenants.ts'
 import { STRANGER_MUTATIONS } from './tenants-and-hostile-input.ts'
@@ -21,6 +22,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...DATABASE_FAULT_MUTATIONS,
   ...UPSTREAM_MUTATIONS,
   ...METRICS_MUTATIONS,
+  ...PROMPT_CACHE_MUTATIONS,
   ...RESTORE_MUTATIONS,
   ...STRANGER_MUTATIONS,
   ...WORKER_MUTATIONS,

@@ -7,7 +7,7 @@ import { startTestRouter } from './support/test-router.ts'
 
 /** A server of the operator's own that speaks OpenAI's chat completions, as vLLM and Ollama do. */
 async function startOwnServer() {
-  const asked: { headers: IncomingHttpHeaders; body: { model: string } }[] = []
+  const asked: { headers: IncomingHttpHeaders; body: { model: string; cache_salt?: string } }[] = []
   const server = createServer(async (request, response) => {
     let text = ''
     for await (const chunk of request) text += chunk
@@ -62,6 +62,11 @@ test("an operator's own models, deployments and contracts are served, priced and
         endpoints: { 'mesh/gpt-5-mini@azure': { upstreamModel: 'prod-mini' } },
         retention: {
           azure: { retention: 'none', training: 'no', source: 'Contract 17', date: '2026-05-01' },
+          'own-open': {
+            ...{ retention: 'none', training: 'no', source: 'It is ours', date: '2026-05-01' },
+            promptCache: 'cache_salt',
+          },
+          'own-keyed': { retention: 'none', training: 'no', source: 'Contract 18', date: '2026-05-01' },
         },
       },
     },
@@ -101,6 +106,16 @@ test("an operator's own models, deployments and contracts are served, priced and
     .withResponse()
   assert.equal(server.asked[2]?.body.model, 'prod-mini')
   assert.equal(JSON.parse(JSON.stringify(data)).routing.privacy.class, 'protected')
+
+  const floor = { privacy: { min_class: 'protected' } }
+  await ask('llama-at-home', floor)
+  const salts = [0, 3].map((index) => server.asked[index]?.body.cache_salt)
+  assert.match(String(salts[0]), /^[\w-]{32}$/)
+  assert.equal(salts[1], salts[0], 'one account, one salt')
+  await assert.rejects(ask('mesh/own-small', floor), ({ code, error }) => {
+    assert.deepEqual([code, error.metadata.excluded_by], ['privacy_unavailable', ['shared_cache']])
+    return true
+  })
 
   const { json: models } = await mesh.request('GET', '/v1/models/mesh%2Fown-llama')
   assert.equal(models.id, 'mesh/own-llama')

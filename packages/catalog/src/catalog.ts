@@ -28,6 +28,11 @@ export type ProtocolName =
 export interface DataPolicy {
   readonly retention: 'none' | 'limited' | 'unknown'
   readonly training: 'no' | 'yes' | 'unknown'
+  /**
+   * What an operator knows of its prompt cache: there is none for him, or it keeps apart what comes with another
+   * `cache_salt`, as vLLM does. Absent where it caches as its provider says.
+   */
+  readonly promptCache?: 'off' | 'cache_salt'
   /** Where the provider says so, and since when; absent where nothing is known. */
   readonly source?: string
   readonly date?: string

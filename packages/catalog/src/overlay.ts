@@ -29,6 +29,10 @@ const ownPrices = z.strictObject({
 const retention = z.strictObject({
   retention: z.enum(['none', 'limited', 'unknown']),
   training: z.enum(['no', 'yes', 'unknown']),
+  promptCache: z
+    .enum(['off', 'cache_salt'])
+    .exactOptional()
+    .describe('That it caches no prompts for you, or keeps apart what comes with another cache_salt (vLLM).'),
   source: text.describe('Where it says so: the contract, by its name.'),
   date: date.describe('Since when.'),
 })

@@ -122,6 +122,7 @@ const endpoint = z.strictObject({
   dataPolicy: z.strictObject({
     retention: z.enum(['none', 'limited', 'unknown']),
     training: z.enum(['no', 'yes', 'unknown']),
+    promptCache: z.enum(['off', 'cache_salt']).exactOptional(),
     /** Where the provider says so, and since when. */
     source: name.exactOptional(),
     date: date.exactOptional(),

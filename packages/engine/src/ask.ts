@@ -32,6 +32,8 @@ export interface Ask {
   readonly extras: JsonObject
   /** A stable, non-reversible stand-in for the caller's end user. The caller's own string never leaves. */
   readonly endUserHmac?: string
+  /** Such a stand-in for MESH's own account: the same for all of its calls, so that a provider can keep its cache apart. */
+  readonly accountKey?: string
   readonly stream: boolean
   /** The caller wants usage in a chunk of its own (`stream_options.include_usage`). */
   readonly usageChunk: boolean

@@ -1,9 +1,10 @@
 import type { Endpoint, ProtocolName } from '@mesh/catalog/catalog.ts'
 import type { PriceSchedule, Rates } from '@mesh/catalog/price.ts'
+import type { PrivacyClass } from './ask.ts'
 import { usualInputTokens } from './input-estimate.ts'
 import type { PlanInput } from './plan.ts'
 import type { NotSetUp, PlanEntry } from './plan-snapshot.ts'
-import { classInTheClear, keepsNothing, mayTrain, reaches } from './privacy-class.ts'
+import { classButForCache, classInTheClear, keepsNothing, mayTrain, reaches } from './privacy-class.ts'
 import { BYTES_PER_TOKEN_MAX } from './text-size.ts'
 
 /** Why an endpoint is not in a plan. The order is the order in which the filters run. */
@@ -12,6 +13,7 @@ export type ExcludedBy =
   | 'allowed_models'
   | 'allowed_providers'
   | 'privacy_class'
+  | 'shared_cache'
   | 'data_policy'
   | 'provider_only'
   | 'provider_ignore'
@@ -57,7 +59,14 @@ const FILTERS: readonly Filter[] = [
     'allowed_providers',
     ({ endpoint }, { policy }) => policy.allowedProviders?.has(endpoint.provider) === false,
   ],
-  ['privacy_class', belowPrivacyClass],
+  [
+    'privacy_class',
+    (entry, call) => isBelowFloor(classButForCache(entry.endpoint, call.policy.livemode), call),
+  ],
+  [
+    'shared_cache',
+    (entry, call) => isBelowFloor(classInTheClear(entry.endpoint, call.policy.livemode), call),
+  ],
   ['data_policy', againstDataPolicy],
   [
     'provider_only',
@@ -79,9 +88,8 @@ export function excludedBy(entry: PlanEntry, call: FilterCall): ExcludedBy | und
   return undefined
 }
 
-function belowPrivacyClass({ endpoint }: PlanEntry, { policy }: FilterCall): boolean {
-  const floor = policy.minimumPrivacyClass ?? 'standard'
-  return floor !== 'standard' && !reaches(classInTheClear(endpoint, policy.livemode), floor)
+function isBelowFloor(offered: PrivacyClass, { policy }: FilterCall): boolean {
+  return !reaches(offered, policy.minimumPrivacyClass ?? 'standard')
 }
 
 function againstDataPolicy({ endpoint }: PlanEntry, { route, policy }: FilterCall): boolean {

@@ -87,6 +87,9 @@ function idsOf(input: PlanInput): EndpointId[] {
 }
 
 const PLAIN = exampleEndpoint('mesh/one', 'acme')
+const UNCACHED = exampleEndpoint('mesh/one', 'acme', {
+  dataPolicy: { retention: 'unknown', training: 'unknown', promptCache: 'off' },
+})
 const shapeWith = (changes: Parameters<typeof exampleShape>[0]) => ({ shape: exampleShape(changes) })
 const routeWith = (changes: Parameters<typeof exampleRoute>[0]) => ({ route: exampleRoute(changes) })
 
@@ -104,6 +107,13 @@ const REMOVALS: readonly (readonly [ExcludedBy, World])[] = [
   [
     'privacy_class',
     { endpoints: [PLAIN], input: { policy: { livemode: true, minimumPrivacyClass: 'protected' } } },
+  ],
+  [
+    'shared_cache',
+    {
+      endpoints: [{ ...PLAIN, dataPolicy: { retention: 'none', training: 'no' } }],
+      input: { policy: { livemode: true, minimumPrivacyClass: 'protected' } },
+    },
   ],
   ['data_policy', { endpoints: [PLAIN], input: routeWith({ zeroDataRetention: true }) }],
   ['data_policy', { endpoints: [PLAIN], input: routeWith({ denyDataCollection: true }) }],
@@ -198,7 +208,7 @@ test('an endpoint that several filters remove carries the first word', () => {
 test('test keys need no credential, and their simulators keep nothing', () => {
   const made = plan(
     planInput({
-      endpoints: [PLAIN],
+      endpoints: [UNCACHED],
       snapshot: { credentials: new Set() },
       input: {
         policy: { livemode: false, minimumPrivacyClass: 'protected' },
@@ -210,7 +220,7 @@ test('test keys need no credential, and their simulators keep nothing', () => {
 })
 
 test('a floor above what any call in the clear reaches removes even an endpoint that keeps nothing', () => {
-  const kept = { ...PLAIN, dataPolicy: { retention: 'none', training: 'no' } } as const
+  const kept = { ...PLAIN, dataPolicy: { retention: 'none', training: 'no', promptCache: 'off' } } as const
   const floor = (minimumPrivacyClass: 'protected' | 'private_gateway') =>
     plan(planInput({ endpoints: [kept], input: { policy: { livemode: true, minimumPrivacyClass } } }))
   assert.equal(floor('protected').candidates.length, 1)

@@ -1,5 +1,6 @@
 import type { Endpoint } from '@mesh/catalog/catalog.ts'
 import type { PrivacyClass } from './ask.ts'
+import { sharesItsCache } from './prompt-caches.ts'
 
 /** The classes, the weakest first. */
 export const PRIVACY_CLASSES = [
@@ -11,10 +12,18 @@ export const PRIVACY_CLASSES = [
 
 /**
  * The class that a call in the clear reaches at an endpoint. It is computed and never asserted: `protected` where
- * the provider keeps nothing and trains on nothing, else `standard`. What is more than that needs a sealed call.
- * Test keys reach simulators, which keep nothing.
+ * the provider keeps nothing, trains on nothing and lets no other account of MESH meet the call in its prompt cache,
+ * else `standard`. What is more than that needs a sealed call. Test keys reach simulators, which keep nothing, but
+ * cache as their providers do.
  */
 export function classInTheClear(endpoint: Endpoint, livemode: boolean): PrivacyClass {
+  return classButForCache(endpoint, livemode) === 'protected' && !sharesItsCache(endpoint)
+    ? 'protected'
+    : 'standard'
+}
+
+/** The same, if its provider kept the caches of MESH's accounts apart. */
+export function classButForCache(endpoint: Endpoint, livemode: boolean): PrivacyClass {
   return keepsNothing(endpoint, livemode) && !mayTrain(endpoint, livemode) ? 'protected' : 'standard'
 }
 

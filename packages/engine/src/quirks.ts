@@ -161,8 +161,13 @@ const AZURE_HOSTED: ChatQuirks = {
 }
 const OPENAI_MODEL = /^mesh\/(?:gpt-|o\d)/
 
+/** Whether a model is OpenAI's, whoever runs it. */
+export function isOpenAiModel({ model }: Pick<Endpoint, 'model'>): boolean {
+  return OPENAI_MODEL.test(model)
+}
+
 export function chatQuirksOf(endpoint: Endpoint): ChatQuirks {
-  if (endpoint.provider === 'azure' && !OPENAI_MODEL.test(endpoint.model)) return AZURE_HOSTED
+  if (endpoint.provider === 'azure' && !isOpenAiModel(endpoint)) return AZURE_HOSTED
   return BY_PROVIDER.get(endpoint.provider) ?? OPEN_MODEL_HOST
 }
 

@@ -67,4 +67,9 @@ async function planAndReserve(
 }
 
 /** What limits exclude is decided on memory, which no hold has proved right: it is looked at again before it is said. */
-const BY_LIMITS: ReadonlySet<ExcludedBy> = new Set(['allowed_models', 'allowed_providers', 'privacy_class'])
+const BY_LIMITS: ReadonlySet<ExcludedBy> = new Set([
+  'allowed_models',
+  'allowed_providers',
+  'privacy_class',
+  'shared_cache',
+])

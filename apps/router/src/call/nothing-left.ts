@@ -38,7 +38,7 @@ export function nothingLeft(planned: Plan, { snapshot, policy, shape }: PlanInpu
       { param: 'messages', metadata },
     )
   }
-  if (words.includes('privacy_class')) {
+  if (words.includes('privacy_class') || words.includes('shared_cache')) {
     return new MeshError(
       'privacy_unavailable',
       'No endpoint of this model reaches the privacy class that is wanted.',

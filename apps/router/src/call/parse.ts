@@ -43,7 +43,10 @@ export async function parse(
   const key = request.idempotencyKey
   return {
     api: request.shape.name,
-    request: read,
+    request: {
+      ...read,
+      ask: { ...read.ask, accountKey: mesh.pseudonyms.outward(accountId, 'account', '') },
+    },
     targets,
     ...(steering === undefined ? {} : { steering }),
     ...(key === undefined

@@ -1,5 +1,5 @@
 import type { ModelId } from '@mesh/catalog/catalog.ts'
-import type { PrivacyClass } from '@mesh/engine/ask.ts'
+import type { PrivacyClass, PrivacyRequest } from '@mesh/engine/ask.ts'
 import { inputTokensMax } from '@mesh/engine/input-bound.ts'
 import type { PlanInput } from '@mesh/engine/plan.ts'
 import { PRIVACY_CLASSES } from '@mesh/engine/privacy-class.ts'
@@ -43,9 +43,14 @@ export function planRequestFor(asked: Asked, caller: Caller): PlanRequest {
       livemode: caller.livemode,
       ...(allows.models ? { allowedModels: allows.models as ReadonlySet<ModelId> } : {}),
       ...(allows.providers ? { allowedProviders: allows.providers } : {}),
-      minimumPrivacyClass: highest(allows.minimumPrivacyClass, asked.request.privacy.minClass ?? 'standard'),
+      minimumPrivacyClass: privacyFloor(asked.request.privacy, caller),
     },
   }
+}
+
+/** The class that a call must not run below: the caller's own, or that of his limits. */
+export function privacyFloor({ minClass = 'standard' }: PrivacyRequest, { allows }: Caller): PrivacyClass {
+  return highest(allows.minimumPrivacyClass, minClass)
 }
 
 function highest(left: PrivacyClass, right: PrivacyClass): PrivacyClass {

@@ -1,4 +1,5 @@
 import { EMPTY_BUCKETS } from '@mesh/catalog/token-buckets.ts'
+import { withoutCacheWishes } from '@mesh/engine/prompt-caches.ts'
 import { type Engine, run } from '@mesh/engine/run.ts'
 import type { RunOutcome } from '@mesh/engine/run-outcome.ts'
 import { MeshError } from '../errors.ts'
@@ -9,6 +10,7 @@ import type { CallReply } from './call-reply.ts'
 import type { CallRequest } from './call-request.ts'
 import type { LiveCall } from './live-calls.ts'
 import type { Mesh } from './mesh.ts'
+import { privacyFloor } from './plan-input.ts'
 import { privacyReport, weakestReport } from './privacy.ts'
 import { rateLimitHeaders } from './reserve.ts'
 import { runFailure } from './run-failure.ts'
@@ -28,6 +30,10 @@ export async function runCall(
   const engine = engineFor(asked.steering, caller.livemode, mesh)
   const startedAtMs = engine.clock.monotonic()
   const { privacy } = asked.request
+  const isStandard = privacy.mode === 'standard' && privacyFloor(privacy, caller) === 'standard'
+  const { ask, removed } = isStandard
+    ? { ask: asked.request.ask, removed: [] }
+    : withoutCacheWishes(asked.request.ask)
   const endpoints = plan.candidates.map(({ endpoint }) => endpoint)
   request.answer.setHeaders({ 'x-mesh-receipt-id': receiptIdOf(request.id), ...rateLimitHeaders(hold.rates) })
   request.answer.setHeadHeaders((served) =>
@@ -39,12 +45,12 @@ export async function runCall(
     ),
   )
   try {
-    return await run({
+    const outcome = await run({
       engine,
       plan,
       // What test calls simulate is nobody's health.
       ...(caller.livemode ? { gate: mesh.health.gateFor(caller.account.id) } : {}),
-      ask: asked.request.ask,
+      ask,
       shape: asked.request.shape,
       budget: hold.budget,
       sink: request.answer,
@@ -52,6 +58,7 @@ export async function runCall(
       signal: live.signal,
       startedAtMs,
     })
+    return { ...outcome, droppedParameters: [...outcome.droppedParameters, ...removed] }
   } catch (error) {
     mesh.log.error('a call failed inside the engine', { callId: request.id, ...describeError(error) })
     return {

@@ -36,6 +36,34 @@ test('the smallest request to OpenAI, byte by byte', () => {
   assert.deepEqual(droppedParameters, [])
 })
 
+const ACCOUNT_FIELDS: readonly (readonly [Partial<Endpoint>, object])[] = [
+  [{ provider: 'openai' }, { prompt_cache_key: 'account' }],
+  [{ provider: 'azure', model: 'mesh/gpt-4.1' }, { prompt_cache_key: 'account' }],
+  [{ provider: 'azure', model: 'mesh/llama-4-scout' }, {}],
+  [{ provider: 'fireworks' }, { prompt_cache_isolation_key: 'account' }],
+  [{ provider: 'deepseek' }, { user_id: 'account' }],
+  [
+    { provider: 'own', dataPolicy: { retention: 'none', training: 'no', promptCache: 'cache_salt' } },
+    { cache_salt: 'account' },
+  ],
+  [{ provider: 'mistral' }, {}],
+  [{ provider: 'groq' }, {}],
+]
+
+for (const [endpoint, sent] of ACCOUNT_FIELDS) {
+  test(`the account whose prompts they are is told as ${JSON.stringify(sent)}: ${endpoint.provider} ${endpoint.model ?? ''}`, () => {
+    const { body } = encode({ accountKey: 'account' }, endpoint)
+    const { prompt_cache_key, prompt_cache_isolation_key, user_id, cache_salt } = body
+    const fields = { prompt_cache_key, prompt_cache_isolation_key, user_id, cache_salt }
+    assert.deepEqual(JSON.parse(JSON.stringify(fields)), sent)
+  })
+}
+
+test("a caller's own cache key comes before that of his account", () => {
+  const { body } = encode({ accountKey: 'account', extras: { prompt_cache_key: 'his' } })
+  assert.equal(body.prompt_cache_key, 'his')
+})
+
 test('everything that OpenAI takes', () => {
   const { body, droppedParameters } = encode({
     tools: [{ ...WEATHER, strict: true }],

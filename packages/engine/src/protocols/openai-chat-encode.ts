@@ -1,5 +1,6 @@
 import type { Endpoint } from '@mesh/catalog/catalog.ts'
 import type { Ask, JsonObject, Tool, ToolChoice } from '../ask.ts'
+import { accountFieldOf } from '../prompt-caches.ts'
 import type { EncodedRequest, EncodeOptions } from '../protocol.ts'
 import { type ChatQuirks, chatQuirksOf, takes } from '../quirks.ts'
 import { closestEffort, effortAsked, reasoningControlsOf } from '../reasoning.ts'
@@ -34,6 +35,7 @@ export function encodeChat(ask: Ask, endpoint: Endpoint, options: EncodeOptions)
     response_format: format.field,
     ...reasoningFields(ask, endpoint, quirks, dropped),
     ...samplingFields(ask, endpoint, quirks, dropped),
+    ...accountFieldOf(ask, endpoint),
     ...extraFields(ask, endpoint, quirks, dropped),
     [quirks.outputCapField]:
       outputTokensCap === undefined ? undefined : Math.min(outputTokensCap, endpoint.outputTokensMax),

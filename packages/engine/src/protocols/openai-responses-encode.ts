@@ -1,5 +1,6 @@
 import type { Endpoint } from '@mesh/catalog/catalog.ts'
 import type { Ask, Json, JsonObject, Tool, ToolChoice } from '../ask.ts'
+import { accountFieldOf } from '../prompt-caches.ts'
 import type { EncodedRequest, EncodeOptions } from '../protocol.ts'
 import { closestEffort, effortAsked, reasoningControlsOf } from '../reasoning.ts'
 import { jsonInstruction } from './json-instruction.ts'
@@ -40,7 +41,8 @@ export function encodeResponses(ask: Ask, endpoint: Endpoint, options: EncodeOpt
       outputTokensCap === undefined
         ? undefined
         : Math.max(quirks.outputTokensMin, Math.min(outputTokensCap, endpoint.outputTokensMax)),
-    prompt_cache_key: extras.prompt_cache_key,
+    ...accountFieldOf(ask, endpoint),
+    ...(extras.prompt_cache_key === undefined ? {} : { prompt_cache_key: extras.prompt_cache_key }),
     safety_identifier: take(ask.endUserHmac, 'user'),
     store: false,
     stream: options.stream,

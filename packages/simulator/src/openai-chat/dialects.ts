@@ -1,3 +1,6 @@
+import { type JsonObject, textAt } from '../json.ts'
+import type { Prompt } from '../prompt.ts'
+import type { CacheUse, PromptCache } from '../prompt-cache.ts'
 import type { ChatProvider } from '../providers.ts'
 
 /**
@@ -22,7 +25,14 @@ export interface ChatDialect {
   readonly developerRole: boolean
   /** Answers to a parameter that the API does not know: refuse as OpenAI, refuse as pydantic (422), or let it be. */
   readonly unknownParameters: 'openai' | 'pydantic' | 'ignored'
-  readonly cache: { readonly minimumTokens: number; readonly blockTokens: number }
+  readonly cache: {
+    readonly minimumTokens: number
+    readonly blockTokens: number
+    /** The parameter whose values share no cache. */
+    readonly apartBy?: string
+    /** The parameter without which nothing is cached. */
+    readonly onlyWith?: string
+  }
 }
 
 const openWeights = {
@@ -53,7 +63,7 @@ const openAi: ChatDialect = {
   refusalField: true,
   developerRole: true,
   unknownParameters: 'openai',
-  cache: { minimumTokens: 1024, blockTokens: 128 },
+  cache: { minimumTokens: 1024, blockTokens: 128, apartBy: 'prompt_cache_key' },
 }
 
 /** Models of other makers on Azure. A deployment may have any name, so what is not OpenAI's is one of theirs. */
@@ -79,6 +89,7 @@ const dialects: Readonly<Record<ChatProvider, ChatDialect>> = {
     usage: 'deepseek',
     usagePlace: 'finish_chunk',
     developerRole: false,
+    cache: { minimumTokens: 64, blockTokens: 64, apartBy: 'user_id' },
   },
   mistral: {
     ...openWeights,
@@ -92,6 +103,7 @@ const dialects: Readonly<Record<ChatProvider, ChatDialect>> = {
     toolCallId: 'nine',
     developerRole: false,
     unknownParameters: 'pydantic',
+    cache: { minimumTokens: 64, blockTokens: 64, onlyWith: 'prompt_cache_key' },
   },
   groq: {
     ...openWeights,
@@ -108,6 +120,7 @@ const dialects: Readonly<Record<ChatProvider, ChatDialect>> = {
     provider: 'fireworks',
     models: /^accounts\/[\w-]+\/(models|routers)\/\S+$/,
     usagePlace: 'finish_chunk',
+    cache: { minimumTokens: 64, blockTokens: 64, apartBy: 'prompt_cache_isolation_key' },
   },
   deepinfra: { ...openWeights, provider: 'deepinfra', models: /^(?!mesh\/)[\w.-]+\/\S+$/ },
   nearai: { ...openWeights, provider: 'nearai' },
@@ -119,6 +132,19 @@ export function chatDialect(provider: ChatProvider, model: string): ChatDialect 
   const dialect = dialects[provider]
   return provider === 'azure' && model !== '' && !dialect.models.test(model) ? azureHosted : dialect
 }
+
+/** What a request reads from the cache and writes to it. */
+export function useDialectsCache(
+  { provider, cache: { minimumTokens, blockTokens, apartBy, onlyWith } }: ChatDialect,
+  body: JsonObject,
+  { model, parts }: Pick<Prompt, 'model' | 'parts'>,
+): (cache: PromptCache) => CacheUse {
+  const scope = [provider, model, apartBy === undefined ? '' : textAt(body, apartBy)].join('\n')
+  if (onlyWith !== undefined && textAt(body, onlyWith) === '') return () => NOTHING_CACHED
+  return (cache) => cache.useAutomatic(scope, parts, minimumTokens, blockTokens)
+}
+
+const NOTHING_CACHED: CacheUse = { read: 0, write5m: 0, write1h: 0 }
 
 /** What is known of OpenAI's own models; the other providers' limits are not checked here. */
 export interface OpenAiModel {

@@ -7,7 +7,7 @@ import { totalTokens } from '../prompt-cache.ts'
 import type { ChatProvider } from '../providers.ts'
 import { filteredPrompt } from './azure.ts'
 import { checkRequest, outputBound, unknownParameter } from './check.ts'
-import { type ChatDialect, chatDialect, openAiModel } from './dialects.ts'
+import { type ChatDialect, chatDialect, openAiModel, useDialectsCache } from './dialects.ts'
 import { readPrompt } from './read.ts'
 import {
   extraForbidden,
@@ -76,13 +76,11 @@ function read(
     const message = `This model's maximum context length is ${contextTokens} tokens. However, your messages resulted in ${inputTokens} tokens. Please reduce the length of the messages.`
     return refused(refuse(dialect, invalid(message, 'messages', 'context_length_exceeded'), requestId))
   }
-  const scope = [dialect.provider, prompt.model, textAt(body, 'prompt_cache_key')].join('\n')
-  const { minimumTokens, blockTokens } = dialect.cache
   return {
     kind: 'understood',
     prompt,
     hidesReasoning: dialect.reasoning === 'hidden',
-    useCache: (cache) => cache.useAutomatic(scope, prompt.parts, minimumTokens, blockTokens),
+    useCache: useDialectsCache(dialect, body, prompt),
     render: chatRendering(body, dialect),
   }
 }

@@ -1,7 +1,7 @@
 import type { ReadRequest } from '../family.ts'
-import { type JsonObject, numberAt, textAt } from '../json.ts'
+import { type JsonObject, numberAt } from '../json.ts'
 import { checkModel } from '../openai-chat/check.ts'
-import { type ChatDialect, openAiModel } from '../openai-chat/dialects.ts'
+import { type ChatDialect, openAiModel, useDialectsCache } from '../openai-chat/dialects.ts'
 import { invalid, refuse } from '../openai-chat/refusal.ts'
 import { totalTokens } from '../prompt-cache.ts'
 import { checkResponsesRequest } from './check.ts'
@@ -20,13 +20,11 @@ export function readResponses(body: JsonObject, dialect: ChatDialect, requestId:
     const long = invalid(message, 'input', 'context_length_exceeded')
     return { kind: 'refused', reply: refuse(dialect, long, requestId) }
   }
-  const scope = [dialect.provider, prompt.model, textAt(body, 'prompt_cache_key')].join('\n')
-  const { minimumTokens, blockTokens } = dialect.cache
   return {
     kind: 'understood',
     prompt,
     hidesReasoning: true,
-    useCache: (cache) => cache.useAutomatic(scope, prompt.parts, minimumTokens, blockTokens),
+    useCache: useDialectsCache(dialect, body, prompt),
     render: responsesRendering(body),
   }
 }
