@@ -121,4 +121,20 @@ export const CLIENT_MUTATIONS: readonly Mutation[] = [
     to: "totalNano < 0n ? ('billed' as const)",
     test: 'apps/router/test/sdk-retries.test.ts',
   },
+  {
+    breaks: 'A chat that breaks off is a shorter answer to a client that takes the error for a chunk',
+    file: 'packages/engine/src/shapes/chat-completions/reply-stream.ts',
+    from: `'{"content":"","annotations":{}}'`,
+    to: `'{"content":""}'`,
+    test: 'apps/router/test/ai-sdk-clients.test.ts',
+    named: 'breaks off',
+  },
+  {
+    breaks: 'A response that breaks off is a shorter answer to a client that looks for what has completed',
+    file: 'packages/engine/src/shapes/responses/reply.ts',
+    from: "      tell('error', failureMembers(failure))\n",
+    to: "      if (failure.receiptId === '') tell('error', failureMembers(failure))\n",
+    test: 'apps/router/test/langchain-clients.test.ts',
+    named: 'breaks off',
+  },
 ]

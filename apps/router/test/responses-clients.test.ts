@@ -220,7 +220,7 @@ for (const { name, OpenAI, zodTextFormat } of SDKS) {
     }
   })
 
-  test(`${name}: errors are the client's own classes; one inside a stream is response.failed`, async () => {
+  test(`${name}: errors are the client's own classes; one inside a stream is response.failed, and thrown`, async () => {
     const ask = (extras: object) =>
       connect().responses.create({ model: MODELS.openai_chat, input: 'Hello', ...extras } as never)
     await assert.rejects(ask({ model: 'mesh/none' }), OpenAI.NotFoundError)
@@ -238,7 +238,9 @@ for (const { name, OpenAI, zodTextFormat } of SDKS) {
       metadata: { mesh_simulate: 'cut_stream' },
     })
     let last: unknown
-    for await (const event of stream) last = event
+    const thrown = await (async () => {
+      for await (const event of stream) last = event
+    })().catch((error: unknown) => error)
     const failed = z
       .object({
         type: z.literal('response.failed'),
@@ -258,7 +260,17 @@ for (const { name, OpenAI, zodTextFormat } of SDKS) {
     assert.equal(failed.response.output.at(-1)?.status, 'incomplete')
     const event = await recordOf(`/v1/logs/${failed.response.id}`)
     assert.equal(event.billingReason, 'upstream_error_not_billed')
-    assert.equal(event.receiptId, failed.response.error.metadata.receipt_id)
+    const { receipt_id } = failed.response.error.metadata
+    assert.equal(event.receiptId, receipt_id)
+    assert.ok(thrown instanceof OpenAI.APIError)
+    assert.deepEqual([thrown.code, thrown.message], ['provider_error', failed.response.error.message])
+    assert.equal(Reflect.get(Object(thrown.error), 'metadata').receipt_id, receipt_id)
+    const helper = connect().responses.stream({
+      model: MODELS.openai_responses,
+      input: 'Hello',
+      metadata: { mesh_simulate: 'cut_stream' },
+    })
+    await assert.rejects(helper.finalResponse(), OpenAI.APIError)
   })
 }
 

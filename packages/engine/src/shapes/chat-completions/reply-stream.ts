@@ -179,10 +179,16 @@ function renderFinish(stream: Stream, closing: ReplyClosing): string {
   return `${text}data: [DONE]\n\n`
 }
 
+/**
+ * Vercel's AI SDK looks for an error only in what it cannot take for a chunk, and took this one for the end of a shorter
+ * answer. Its annotations are a list, so that an object is no chunk to it; nobody else looks at them.
+ */
+const FAILED_DELTA = '{"content":"","annotations":{}}'
+
 function renderFailure(stream: Stream, failure: ReplyFailure): string {
   choiceAt(stream, 0)
   const ended = choicesInOrder(stream).map(
-    ([index]) => `{"index":${index},"delta":{"content":""},"logprobs":null,"finish_reason":"error"}`,
+    ([index]) => `{"index":${index},"delta":${FAILED_DELTA},"logprobs":null,"finish_reason":"error"}`,
   )
   return `data: {${stream.top},"choices":[${ended.join(',')}],"error":${renderError(failure)}}\n\n`
 }

@@ -112,9 +112,10 @@ function delta(index: number, block: AnswerBlock, piece: string): string {
   }
 }
 
+/** What was thought ends with its proof, also an empty one: some clients give back no block that had none. */
 function close(index: number, block: AnswerBlock): string {
   const proof =
-    block.type === 'thinking' && block.proof !== ''
+    block.type === 'thinking'
       ? sse(
           'content_block_delta',
           `,"index":${index},"delta":{"type":"signature_delta","signature":${quote(block.proof)}}`,

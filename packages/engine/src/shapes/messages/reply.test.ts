@@ -202,6 +202,17 @@ test('a lone call streams as it comes, and so does the next one when the first i
   )
 })
 
+test('a thought that proves nothing ends with an empty signature, without which some clients would not give it back', () => {
+  const sent = streamOf([
+    { type: 'reasoning', choice: 0, text: 'Hm' },
+    { type: 'reasoning-end', choice: 0 },
+    { type: 'text', choice: 0, text: 'Hi' },
+  ])
+  const delta = '"delta":{"type":"signature_delta","signature":""}'
+  assert.match(sent, new RegExp(`"index":0,${delta}}\\n\\nevent: content_block_stop`))
+  assert.equal(sent.split(delta).length, 2)
+})
+
 test('a message in one piece, member by member', () => {
   const message = messageOf([
     { type: 'reasoning', choice: 0, text: 'Hm' },

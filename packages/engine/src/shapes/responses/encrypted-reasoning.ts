@@ -9,6 +9,9 @@ import type { ReasoningBlock } from '../../ask.ts'
 const RESPONSES = 'openai-responses-v1'
 const MARK = /^mesh:([a-z0-9-]{1,64}):(signature|redacted):/
 
+/** Stands there where a model proves nothing: some clients give back no item of which they know nothing more. */
+export const UNPROVEN = 'mesh:unproven'
+
 type Proof = Pick<ReasoningBlock, 'signature' | 'redacted'>
 
 /** What proves a block genuine, as it goes out to the caller. `format` names its maker (`reasoningFormat`). */

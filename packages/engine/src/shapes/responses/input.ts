@@ -1,6 +1,6 @@
 import type { InputPart, Message, ReasoningBlock, TextPart, Tool } from '../../ask.ts'
 import { readSignedId } from '../../tool-call-signature.ts'
-import { proofOf } from './encrypted-reasoning.ts'
+import { proofOf, UNPROVEN } from './encrypted-reasoning.ts'
 import type { InputItem, ResponsesTool } from './schema.ts'
 
 type AssistantMessage = Extract<Message, { role: 'assistant' }>
@@ -79,7 +79,9 @@ function toWords({ content }: AssistantItem): Pick<AssistantMessage, 'parts' | '
 function toBlocks({ summary, content, encrypted_content: encrypted }: ReasoningItem): ReasoningBlock[] {
   const shown = content && content.length > 0 ? content : (summary ?? [])
   const texts = shown.map(({ text }) => text).filter((text) => text !== '')
-  if (typeof encrypted !== 'string' || encrypted === '') return texts.map((text) => ({ text }))
+  if (typeof encrypted !== 'string' || encrypted === '' || encrypted === UNPROVEN) {
+    return texts.map((text) => ({ text }))
+  }
   const proof = proofOf(encrypted)
   const { format = '' } = proof
   if (proof.signature === undefined) {

@@ -2,7 +2,7 @@ import type { Json, JsonObject } from '../../ask.ts'
 import type { StreamEvent } from '../../stream-event.ts'
 import { quote, type ReplyInfo, reasoningFormat } from '../reply.ts'
 import { type ToolCallIdentities, type ToolCallIdentity, toolCallIdentities } from '../tool-call-identity.ts'
-import { encryptedContent } from './encrypted-reasoning.ts'
+import { encryptedContent, UNPROVEN } from './encrypted-reasoning.ts'
 
 /** One part of a message. */
 interface MessagePart {
@@ -241,7 +241,10 @@ function closePart(item: MessageItem, part: MessagePart, tell: Tell): void {
 
 function closeItem(item: OutputItem, cut: boolean, tell: Tell): void {
   item.done = true
-  if (item.type === 'reasoning') closeSummaryPart(item, tell)
+  if (item.type === 'reasoning') {
+    closeSummaryPart(item, tell)
+    item.encrypted ??= UNPROVEN
+  }
   if (item.type === 'function_call') {
     const { call } = item
     const whole = `,"name":"${call.name}","arguments":${quote(item.arguments)}`

@@ -77,7 +77,8 @@ export function refusedItem(item: unknown, path: FaultPath): RequestFault | unde
   if (!isObject(item)) return undefined
   const { type = 'message' } = item
   if (type === 'item_reference') {
-    const predicate = 'must not be item_reference: MESH keeps no items. Send the item itself'
+    const predicate =
+      'must not be item_reference: MESH keeps no items. Send the item itself, as clients do that were told store: false'
     return fault('unsupported_parameter', [...path, 'type'], predicate)
   }
   if (typeof type === 'string' && !ITEMS.has(type)) {

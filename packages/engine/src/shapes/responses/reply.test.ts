@@ -289,6 +289,18 @@ test("a block of another maker goes out with its maker's name on its proof", () 
   )
 })
 
+test('a thought that proves nothing has a mark, without which some clients would not give it back', () => {
+  const reply = createWholeResponse({
+    ...info,
+    served: { model: 'mesh/deepseek-v4-pro', provider: 'deepseek', protocol: 'openai_chat' },
+  })
+  reply.event({ type: 'reasoning', choice: 0, text: 'Hm.' })
+  reply.event({ type: 'reasoning-end', choice: 0 })
+  reply.event({ type: 'text', choice: 0, text: 'Hi' })
+  const { output } = response.parse(JSON.parse(reply.finish(closing)))
+  assert.equal(output[0]?.encrypted_content, 'mesh:unproven')
+})
+
 test('what is cut is incomplete, and so is its last item', () => {
   for (const [reason, said] of [
     ['length', 'max_output_tokens'],
@@ -304,7 +316,7 @@ test('what is cut is incomplete, and so is its last item', () => {
   }
 })
 
-test('a failure is the last event, with what there was, the receipt and the usage', () => {
+test('a failure is told with what there was, the receipt and the usage, and by an error event', () => {
   const fault = { status: 502, message: 'Try again.', type: 'server_error', code: 'provider_error' }
   const stream = createResponseStream(info)
   const begun = stream.event({ type: 'text', choice: 0, text: 'Hi' })
@@ -312,7 +324,7 @@ test('a failure is the last event, with what there was, the receipt and the usag
     begun +
       stream.fail({ error: { ...fault, metadata: { a: 1 } }, receiptId: 'rcpt_1', usage: closing.usage }),
   )
-  const last = read.at(-1)
+  const last = read.at(-2)
   assert.equal(last?.type, 'response.failed')
   assert.equal(last?.response?.status, 'failed')
   assert.equal(last?.response?.usage?.total_tokens, 48)

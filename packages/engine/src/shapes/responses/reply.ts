@@ -1,12 +1,13 @@
 import type { FinishReason } from '../../stream-event.ts'
 import type { ReplyInfo, StreamReply, WholeReply } from '../reply.ts'
 import { addEvent, closeOutput, createOutput, type Tell } from './output.ts'
-import { begunResponse, endedResponse, failedResponse, isCut } from './response-object.ts'
+import { begunResponse, endedResponse, failedResponse, failureMembers, isCut } from './response-object.ts'
 
 /**
  * An answer as the events of a response. They are numbered, and each says where in the output it belongs, so that calls
  * whose arguments come interleaved go out as they come. The terminal event bears the whole response, usage and `routing`:
- * `response.completed`, `response.incomplete` where the answer was cut, or `response.failed`.
+ * `response.completed`, `response.incomplete` where the answer was cut, or `response.failed`. After that one comes an
+ * `error`, at which OpenAI's SDKs throw: many who read them look for what has completed, and for nothing else.
  */
 export function createResponseStream(info: ReplyInfo): StreamReply {
   const output = createOutput(info)
@@ -48,6 +49,7 @@ export function createResponseStream(info: ReplyInfo): StreamReply {
     },
     fail(failure) {
       tell('response.failed', `,"response":${failedResponse(info, output, failure)}`)
+      tell('error', failureMembers(failure))
       return taken()
     },
   }

@@ -174,6 +174,7 @@ test("another maker's reasoning comes back as what it was", () => {
   assert.deepEqual(blocks({ summary, encrypted_content: `mesh:${format}:signature:S=` }), [
     { text: 'Hm.', signature: 'S=', format },
   ])
+  assert.deepEqual(blocks({ summary, encrypted_content: 'mesh:unproven' }), blocks({ summary }))
   assert.deepEqual(blocks({ summary: [], encrypted_content: `mesh:${format}:redacted:R` }), [
     { text: '', redacted: 'R', format },
   ])

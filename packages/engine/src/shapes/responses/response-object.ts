@@ -35,13 +35,20 @@ export function endedResponse(
 
 /** A response that failed, with what there is of it. Its error carries the receipt. */
 export function failedResponse(info: ReplyInfo, output: Output, failure: ReplyFailure): string {
-  const { error, receiptId, usage } = failure
-  const body = {
-    ...head(info, 'failed'),
-    error: openaiError({ ...error, metadata: { ...error.metadata, receipt_id: receiptId } }),
-    output: outputJson(output, true),
-  }
+  const { usage } = failure
+  const body = { ...head(info, 'failed'), error: failureJson(failure), output: outputJson(output, true) }
   return `${quote(body).slice(0, -1)},"usage":${usage ? renderUsage(usage) : 'null'}}`
+}
+
+/** The members of the event `error`, as OpenAI documents them and, within `error`, as its API sends them. */
+export function failureMembers(failure: ReplyFailure): string {
+  const error = failureJson(failure)
+  const { code = null, message = null, param = null } = error
+  return `,${quote({ code, message, param, error }).slice(1, -1)}`
+}
+
+function failureJson({ error, receiptId }: ReplyFailure): JsonObject {
+  return openaiError({ ...error, metadata: { ...error.metadata, receipt_id: receiptId } })
 }
 
 function outputJson({ items }: Output, cut: boolean): readonly JsonObject[] {
