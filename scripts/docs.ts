@@ -20,6 +20,7 @@ import { baseUrlVariable, VARIABLES } from '../apps/router/src/settings.ts'
 import quality from '../packages/catalog/data/quality.json' with { type: 'json' }
 import { compatibilityPage } from './pages/compatibility.ts'
 import { page, table } from './pages/markdown.ts'
+import { sdkBillingReasons, sdkErrorCodes } from './pages/sdk-tables.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 
@@ -30,6 +31,8 @@ const pages: Readonly<Record<string, () => string>> = {
   'docs/models.md': modelsPage,
   'docs/metrics.md': metricsPage,
   'docs/compatibility.md': compatibilityPage,
+  'packages/sdk/src/error-codes.ts': sdkErrorCodes,
+  'packages/sdk/src/billing-reasons.ts': sdkBillingReasons,
 }
 
 const HANDLING_ERRORS = `## Handling them

@@ -8,6 +8,7 @@ import { METRICS_MUTATIONS } from './metrics.ts'
 import type { Mutation } from './mutation.ts'
 import { PROMPT_CACHE_MUTATIONS } from './prompt-caches.ts'
 import { RESTORE_MUTATIONS } from './restore.ts'
+import { SDK_MUTATIONS } from './sdk.ts'
 import { TENANT_MUTATIONS } from './tenants.ts'
 import { STRANGER_MUTATIONS } from './tenants-and-hostile-input.ts'
 import { WORKER_MUTATIONS } from './workers.ts'
@@ -26,4 +27,5 @@ export const MUTATIONS: readonly Mutation[] = [
   ...RESTORE_MUTATIONS,
   ...STRANGER_MUTATIONS,
   ...WORKER_MUTATIONS,
+  ...SDK_MUTATIONS,
 ]

@@ -7,6 +7,9 @@ import { MUTATIONS } from '../../../scripts/mutations/list.ts'
 
 const ROOT = resolve(import.meta.dirname, '../../..')
 
+/** Code without its doc comments, whose examples may print. */
+const withoutDocComments = (text: string): string => text.replaceAll(/^ *\*.*$/gm, '')
+
 /** Every source file that ships, by its path in the project. */
 const sources = globSync('{apps,packages}/*/src/**/*.ts', { cwd: ROOT })
   .filter((path) => !path.endsWith('.test.ts'))
@@ -16,11 +19,13 @@ function importsOf(text: string): string[] {
   return [...text.matchAll(/(?:from|import)\s+'([^']+)'/g)].map(([, name = '']) => name)
 }
 
-test('the catalogue and the engine import no platform, no framework and no database', () => {
+test('the catalogue, the engine and the client of the SDK import no platform, no framework and no database', () => {
   const allowed: Readonly<Record<string, readonly RegExp[]>> = {
     'packages/catalog/': [/^\.\.?\//, /^zod$/],
     'packages/engine/': [/^\.\.?\//, /^@mesh\/catalog\//, /^zod$/],
     'packages/simulator/': [/^\.\.?\//, /^node:(crypto|http|net|stream|zlib)(\/|$)/],
+    'packages/sdk/src/command/': [/^\.\.?\//, /^node:/],
+    'packages/sdk/': [/^\.\.?\/(?!command\/)/, /^openai(\/|$)/],
   }
   const wrong = sources.flatMap(({ path, text }) => {
     const rules = Object.entries(allowed).find(([prefix]) => path.startsWith(prefix))?.[1]
@@ -64,18 +69,21 @@ test('log messages are literals, and no payload is in their fields', () => {
 
 test('only the log writes to the outside, but for what a start prints', () => {
   const printers = new Set(['apps/router/src/main.ts', 'apps/router/src/ops.ts', 'apps/router/src/log.ts'])
+  const printing = /(?<!\/)\bconsole\.|process\.(stdout|stderr)\b/
   const wrong = sources
-    .filter(
-      ({ path, text }) => !printers.has(path) && /(?<!\/)\bconsole\.|process\.(stdout|stderr)\b/.test(text),
-    )
+    .filter(({ path, text }) => !printers.has(path) && printing.test(withoutDocComments(text)))
     .map(({ path }) => path)
   assert.deepEqual(wrong, [])
 })
 
-test('the environment is read in one place', () => {
-  const readers = new Set(['apps/router/src/main.ts', 'apps/router/src/ops.ts'])
+test('the environment is read in one place of each program', () => {
+  const readers = new Set([
+    'apps/router/src/main.ts',
+    'apps/router/src/ops.ts',
+    'packages/sdk/src/environment.ts',
+  ])
   const wrong = sources
-    .filter(({ path, text }) => !readers.has(path) && /\bprocess\.env\b/.test(text))
+    .filter(({ path, text }) => !readers.has(path) && /\bprocess\??\.env\b/.test(text))
     .map(({ path }) => path)
   assert.deepEqual(wrong, [])
 })
