@@ -20,6 +20,7 @@ import { baseUrlVariable, VARIABLES } from '../apps/router/src/settings.ts'
 import quality from '../packages/catalog/data/quality.json' with { type: 'json' }
 import { compatibilityPage } from './pages/compatibility.ts'
 import { page, table } from './pages/markdown.ts'
+import { priceSections } from './pages/prices.ts'
 import { sdkBillingReasons, sdkErrorCodes } from './pages/sdk-tables.ts'
 
 const ROOT = join(import.meta.dirname, '..')
@@ -183,6 +184,7 @@ function modelsPage(): string {
     `${catalog.models.length} models at ${catalog.providers.length} providers, ${rows.length} endpoints. Prices are the providers' list prices in USD per million tokens;
 the mark-up is added by policy. Sources stand beside each price in \`packages/catalog/data\`. Catalogue version \`${catalog.version}\`.`,
     table(['model', 'provider', 'context', 'most output', 'input', 'output', 'available'], rows),
+    ...priceSections(),
     '## Prompt caches',
     'What providers do with the beginnings of prompts, for all calls of one provider account, and so of all accounts of MESH. What follows from it: [routing](routing.md#prompt-caches).',
     table(['provider', 'caches', 'accounts of MESH', 'source'], promptCacheRows(catalog)),

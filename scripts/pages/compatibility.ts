@@ -74,8 +74,8 @@ export function compatibilityPage(): string {
   const catalog = loadCatalog()
   return page(
     'Compatibility with OpenAI',
-    `Unchanged clients that the suite runs against MESH: \`openai\` 6 and 7 in JavaScript, \`openai\` in Python, \`@openai/agents\`, \`@anthropic-ai/sdk\`.
-What OpenAI has, and what becomes of it here. The rule: nothing that would store, multiply or outsource a call passes by accident, and nothing is
+    `Unchanged clients that the suite runs against MESH: \`openai\` 6 and 7 in JavaScript, \`openai\` in Python, \`@openai/agents\`, \`@anthropic-ai/sdk\`,
+Vercel's AI SDK and LangChain ([clients](clients.md)). What OpenAI has, and what becomes of it here. The rule: nothing that would store, multiply or outsource a call passes by accident, and nothing is
 dropped in silence.`,
     '## Routes',
     table(['route', 'here'], [...SHAPES.map(({ path }) => [`POST \`${path}\``, 'yes']), ...routesBeside()]),

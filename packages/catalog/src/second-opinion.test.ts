@@ -38,10 +38,10 @@ const CACHE_RATE_UNSTATED: ReadonlySet<string> = new Set([
   'mesh/mistral-small-4@mistral',
 ])
 /**
- * Where the second list has peak hours, as DeepSeek itself does, that the first one does not know at this provider. In
- * those hours alone it has a call cost more.
+ * Where the second list has no prices of the host's own it takes the maker's, with the maker's peak hours. DeepSeek's
+ * hours are terms of its own API; no source states any for its models at Azure, so that they cost the same all day there.
  */
-const PEAK_HOURS_UNKNOWN: ReadonlySet<string> = new Set([
+const HOURS_OF_THE_MAKER: ReadonlySet<string> = new Set([
   'mesh/deepseek-v4-flash@azure',
   'mesh/deepseek-v4-pro@azure',
 ])
@@ -69,8 +69,19 @@ const rows = new Map(
 /** How far its floating point is from the exact sum. */
 const FLOAT_PICO = 1n
 
-/** What the second source has it cost, in pico-USD; `undefined` where it does not know the endpoint. */
-function secondOpinion(endpoint: Endpoint, buckets: TokenBuckets, timestamp: Date): bigint | undefined {
+interface SecondOpinion {
+  /** In pico-USD. */
+  readonly costPico: bigint
+  /** Whether the price is of the host's own list; else it is the maker's. */
+  readonly isOfHost: boolean
+}
+
+/** What the second source has it cost; `undefined` where it does not know the endpoint. */
+function secondOpinion(
+  endpoint: Endpoint,
+  buckets: TokenBuckets,
+  timestamp: Date,
+): SecondOpinion | undefined {
   const named = /provider=(\S+) model=(\S+)/.exec(rows.get(endpoint.id)?.prices.crossCheck?.source ?? '')
   const [, providerId = PROVIDERS[endpoint.provider] ?? endpoint.provider, model = endpoint.upstreamModel] =
     named ?? []
@@ -82,7 +93,9 @@ function secondOpinion(endpoint: Endpoint, buckets: TokenBuckets, timestamp: Dat
   }
   for (const name of [model, endpoint.upstreamModel]) {
     const priced = calcPrice(usage, name, { providerId, timestamp })
-    if (priced) return BigInt(Math.round(priced.total_price * 1e12))
+    if (!priced) continue
+    const isOfHost = priced.provider.models.some((listed) => listed === priced.model)
+    return { costPico: BigInt(Math.round(priced.total_price * 1e12)), isOfHost }
   }
   return undefined
 }
@@ -90,6 +103,18 @@ function secondOpinion(endpoint: Endpoint, buckets: TokenBuckets, timestamp: Dat
 test('the conflicts that are tolerated are those that the catalogue states', () => {
   const stated = [...rows].filter(([, row]) => row.prices.crossCheck?.agrees === false).map(([id]) => id)
   assert.deepEqual(stated.sort(), [...CONFLICTS])
+})
+
+test("hours are taken from a host's own list, and no host is charged by its model's maker's", () => {
+  const buckets = { ...EMPTY_BUCKETS, input: 1_000, output: 500 }
+  const makersHours = new Set<string>()
+  for (const endpoint of loadCatalog().models.flatMap((model) => model.endpoints)) {
+    const [noon, peak] = [NOON, PEAK].map((moment) => secondOpinion(endpoint, buckets, moment))
+    if (noon === undefined || peak === undefined || noon.costPico === peak.costPico) continue
+    assert.equal(endpoint.prices.windows.length > 0, peak.isOfHost, endpoint.id)
+    if (!peak.isOfHost) makersHours.add(endpoint.id)
+  }
+  assert.deepEqual([...makersHours].sort(), [...HOURS_OF_THE_MAKER])
 })
 
 test('calls cost what they cost by a second price list, and what is known to differ costs no less', (t) => {
@@ -102,13 +127,13 @@ test('calls cost what they cost by a second price list, and what is known to dif
       if (inputTokens(buckets) > endpoint.contextTokens) continue
       for (const moment of [NOON, PEAK]) {
         const theirs = secondOpinion(endpoint, buckets, moment)
-        if (theirs === undefined || (moment === PEAK && PEAK_HOURS_UNKNOWN.has(endpoint.id))) continue
+        if (theirs === undefined || (moment === PEAK && HOURS_OF_THE_MAKER.has(endpoint.id))) continue
         known.add(endpoint.id)
         const ours = costPico(buckets, ratesFor(endpoint.prices, inputTokens(buckets), moment))
         const mayDiffer =
           CONFLICTS.has(endpoint.id) || (CACHE_RATE_UNSTATED.has(endpoint.id) && buckets.cacheRead > 0)
-        const difference = ours - theirs
-        const told = `${endpoint.id}: ${ours} and ${theirs} pico-USD for ${JSON.stringify(call)}`
+        const difference = ours - theirs.costPico
+        const told = `${endpoint.id}: ${ours} and ${theirs.costPico} pico-USD for ${JSON.stringify(call)}`
         assert.ok(difference >= -FLOAT_PICO && (mayDiffer || difference <= FLOAT_PICO), told)
       }
     }
