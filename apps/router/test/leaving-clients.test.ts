@@ -62,7 +62,11 @@ const GROQ_STREAM: Kind = { ...GROQ, stream: true, what: 'read to its end' }
 const STREAMS: readonly Kind[] = [
   { ...OPENAI, stream: true, what: 'stopped' },
   { ...ANTHROPIC, stream: true, what: 'stopped' },
+  { ...RESPONSES, stream: true, what: 'stopped' },
+  { ...AZURE, stream: true, what: 'stopped' },
+  { ...COHERE, stream: true, what: 'stopped' },
   GROQ_STREAM,
+  { ...GEMINI, stream: true, what: 'read to its end' },
   { ...BEDROCK, stream: true, what: 'read to its end' },
 ]
 /** Answers that nobody streams, though their provider is asked to: only a stream can be stopped when credit ends. */
