@@ -42,6 +42,8 @@ interface Kind {
   readonly stream: boolean
   /** Set where all that may come is held, so that an answer in one piece is asked for. */
   readonly max_tokens?: number
+  /** Set where a model may think. */
+  readonly reasoning_effort?: 'none' | 'high'
   readonly what: 'stopped' | 'read to its end'
   /** Whether the provider tells its input before it answers. */
   readonly tellsInput?: boolean
@@ -62,11 +64,11 @@ const GROQ_STREAM: Kind = { ...GROQ, stream: true, what: 'read to its end' }
 const STREAMS: readonly Kind[] = [
   { ...OPENAI, stream: true, what: 'stopped' },
   { ...ANTHROPIC, stream: true, what: 'stopped' },
-  { ...RESPONSES, stream: true, what: 'stopped' },
+  { ...RESPONSES, stream: true, reasoning_effort: 'none', what: 'stopped' },
   { ...AZURE, stream: true, what: 'stopped' },
   { ...COHERE, stream: true, what: 'stopped' },
   GROQ_STREAM,
-  { ...GEMINI, stream: true, what: 'read to its end' },
+  { ...GEMINI, stream: true, reasoning_effort: 'none', what: 'read to its end' },
   { ...BEDROCK, stream: true, what: 'read to its end' },
 ]
 /** Answers that nobody streams, though their provider is asked to: only a stream can be stopped when credit ends. */
@@ -80,8 +82,8 @@ const IN_ONE_PIECE: readonly Kind[] = [
   { ...AZURE, stream: false, max_tokens: 100, what: 'read to its end' },
   { ...COHERE, stream: false, max_tokens: 100, what: 'read to its end' },
   { ...GROQ, stream: false, what: 'read to its end' },
-  { ...RESPONSES, stream: false, max_tokens: 100, what: 'read to its end' },
-  { ...GEMINI, stream: false, what: 'read to its end' },
+  { ...RESPONSES, stream: false, max_tokens: 100, reasoning_effort: 'none', what: 'read to its end' },
+  { ...GEMINI, stream: false, reasoning_effort: 'none', what: 'read to its end' },
   { ...BEDROCK, stream: false, what: 'read to its end' },
 ]
 
@@ -91,12 +93,16 @@ interface Left {
   readonly call: OpenCall
 }
 
-function bodyOf({ provider, model, stream, max_tokens }: Kind, simulate: string): Record<string, unknown> {
+function bodyOf(
+  { provider, model, stream, max_tokens, reasoning_effort }: Kind,
+  simulate: string,
+): Record<string, unknown> {
   return {
     ...chat(simulate, { model, stream }),
     messages: [{ role: 'user', content: PROMPT }],
     provider: { only: [provider] },
     ...(max_tokens === undefined ? {} : { max_tokens }),
+    ...(reasoning_effort === undefined ? {} : { reasoning_effort }),
   }
 }
 
@@ -256,10 +262,30 @@ test('peer bug 9 (litellm#13245): a client that leaves an answer in one piece is
     const records = recordsOf(kind, since)
     assert.ok(records.every(({ state }) => state === 'completed'))
     assert.deepEqual(
-      events.map(({ tokens, usageSource }) => [tokens.output + tokens.reasoning, usageSource]),
+      events.map(({ tokens, usageSource }) => [tokens.output, usageSource]),
       events.map(() => [TOKENS, 'reported']),
     )
     for (const event of events) assertInput(event, records, true)
+  }
+})
+
+test('a client that leaves an answer that was thought out unseen is charged for the thought as well', async () => {
+  const since = mesh.simulator.stats().records.length
+  const thinkers: readonly Kind[] = [
+    { ...RESPONSES, stream: true, reasoning_effort: 'high', what: 'read to its end' },
+    { ...GEMINI, stream: true, reasoning_effort: 'high', what: 'read to its end' },
+  ]
+  const lefts = await leaveAll(thinkers, `tokens=${TOKENS},hold=${(TOKENS * 3) / 4}`, 1)
+  for (const kind of thinkers) {
+    const events = await Promise.all(lefts.filter((left) => left.kind === kind).map(eventOfLeft))
+    assert.ok(recordsOf(kind, since).every(({ state }) => state === 'completed'))
+    for (const { tokens, usageSource } of events) {
+      assert.deepEqual(
+        [tokens.output, tokens.reasoning, usageSource],
+        [TOKENS / 2, TOKENS / 2, 'reported'],
+        kind.provider,
+      )
+    }
   }
 })
 
@@ -378,7 +404,7 @@ test('a client that leaves when all has come but the end is charged for all', as
       const event = await assertRecordsAgree(mesh, account, await onlyCallOf(account))
       // Whether the last of it was read before he left is told by nothing; what he pays is the same.
       assert.ok(['completed', 'client_disconnected'].includes(event.billingReason))
-      assert.equal(event.tokens.output + event.tokens.reasoning, TOKENS)
+      assert.equal(event.tokens.output, TOKENS)
       assert.equal(await holdsOf(mesh.database, account.id), 0)
     }
   }

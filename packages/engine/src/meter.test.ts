@@ -329,6 +329,9 @@ test('who may think unseen', () => {
   assert.ok(
     !mayThinkUnseen(exampleEndpoint('mesh/one', 'acme'), exampleAsk({ reasoning: { effort: 'high' } })),
   )
+  const toldNotTo = exampleAsk({ reasoning: { effort: 'none' } })
+  assert.ok(!mayThinkUnseen(thinker, toldNotTo))
+  assert.ok(mayThinkUnseen(thinker, toldNotTo, ['reasoning.effort']), 'where it has no word for that')
   assert.ok(!mayThinkUnseen(claude, exampleAsk()))
   assert.ok(!mayThinkUnseen(claude, exampleAsk({ reasoning: { effort: 'none' } })))
   assert.ok(mayThinkUnseen(claude, exampleAsk({ reasoning: { maxTokens: 2_000 } })))

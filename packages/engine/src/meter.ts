@@ -3,6 +3,7 @@ import { EMPTY_BUCKETS, inputTokens, outputTokens, type TokenBuckets } from '@me
 import type { Ask } from './ask.ts'
 import { BYTES_PER_TOKEN_USUAL, type InputEstimate, SURPRISING_FACTOR } from './input-estimate.ts'
 import type { Candidate } from './plan.ts'
+import { effortAsked } from './reasoning.ts'
 import type { MeteredUsage } from './run-outcome.ts'
 import type { ReportedUsage, StreamEvent, UsageFlag } from './stream-event.ts'
 import { BYTES_PER_TOKEN_MAX, utf8Length } from './text-size.ts'
@@ -295,12 +296,22 @@ function doubtOf(tokens: number, fewest: number): UsageFlag | undefined {
   return tokens < fewest ? 'below_estimate' : undefined
 }
 
-/** Whether a model may think where no event shows it, or shows a summary only. */
-export function mayThinkUnseen(endpoint: Endpoint, ask: Ask): boolean {
+/**
+ * Whether a model may think where no event shows it, or shows a summary only. One that was told not to does not, unless
+ * its endpoint has no word for that, so that the wish is among the parameters that were dropped.
+ */
+export function mayThinkUnseen(
+  endpoint: Endpoint,
+  ask: Ask,
+  droppedParameters: readonly string[] = [],
+): boolean {
   const canThink = endpoint.reasoningOptions.length > 0 || endpoint.supportedParameters.includes('reasoning')
   if (!canThink) return false
-  const asked = ask.reasoning !== undefined && ask.reasoning.effort !== 'none'
-  return asked || !THINKS_ONLY_WHEN_ASKED.has(endpoint.protocol)
+  const thinksUnasked = !THINKS_ONLY_WHEN_ASKED.has(endpoint.protocol)
+  if (effortAsked(ask.reasoning) === 'none') {
+    return thinksUnasked && droppedParameters.includes('reasoning.effort')
+  }
+  return ask.reasoning !== undefined || thinksUnasked
 }
 
 const INPUT_NAMES = [

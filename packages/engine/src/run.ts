@@ -176,7 +176,7 @@ function dispatch(call: Call, candidate: Candidate, target: UpstreamTarget): Dis
     input: estimate,
     contexts: shape.inputTokensBound.contexts ?? 1,
     choices,
-    thinksUnseen: mayThinkUnseen(endpoint, ask),
+    thinksUnseen: mayThinkUnseen(endpoint, ask, droppedParameters),
     startedAtMs,
   })
   const attempt = new UpstreamAttempt({
