@@ -2,6 +2,7 @@ import { BOOKS_MUTATIONS } from './books.ts'
 import { CALL_MUTATIONS } from './calls.ts'
 import { CLIENT_MUTATIONS } from './clients.ts'
 import { CONTENT_MUTATIONS } from './content.ts'
+import { CREDENTIAL_MUTATIONS } from './credentials.ts'
 import { DATABASE_FAULT_MUTATIONS } from './database-faults.ts'
 import { UPSTREAM_MUTATIONS } from './hostile-upstreams.ts'
 import { METRICS_MUTATIONS } from './metrics.ts'
@@ -20,6 +21,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...TENANT_MUTATIONS,
   ...CONTENT_MUTATIONS,
   ...CLIENT_MUTATIONS,
+  ...CREDENTIAL_MUTATIONS,
   ...DATABASE_FAULT_MUTATIONS,
   ...UPSTREAM_MUTATIONS,
   ...METRICS_MUTATIONS,

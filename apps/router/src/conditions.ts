@@ -8,6 +8,7 @@ import type { Mesh, Terms } from './call/mesh.ts'
 import { liveEngine, providersWithCredentials, testEngine } from './engines.ts'
 import { createPlanSnapshots } from './plan-snapshots.ts'
 import type { PriceBook } from './prices.ts'
+import type { CredentialPools } from './providers/credential-pools.ts'
 import { enabledProviders, type ProviderMemory } from './providers/provider-memory.ts'
 import type { Settings } from './settings.ts'
 
@@ -23,13 +24,14 @@ export interface ConditionsInput {
   readonly providers: ProviderMemory
   /** As it was seen of live endpoints. */
   readonly health: HealthByEndpoint
+  readonly pools: CredentialPools
   readonly transport: Transport
   readonly simulator: Simulator
 }
 
 /** Makes everything that hangs on catalogue, policy, prices and the operators' words on providers. */
 export function conditionsOf(input: ConditionsInput): Conditions {
-  const { catalog, settings, transport, simulator, providers } = input
+  const { catalog, settings, transport, simulator, providers, pools } = input
   const { policy } = settings
   return {
     catalog,
@@ -37,7 +39,7 @@ export function conditionsOf(input: ConditionsInput): Conditions {
     terms: termsOf(input),
     policy,
     engines: {
-      live: liveEngine(catalog, settings, transport, providers),
+      live: liveEngine({ catalog, settings, transport, providers, pools }),
       test: testEngine(simulator, policy, transport),
     },
   }
@@ -45,7 +47,13 @@ export function conditionsOf(input: ConditionsInput): Conditions {
 
 /** Makes the terms alone. Where nothing changed for them, their snapshots are those of before. */
 export function termsOf(
-  { catalog, prices, settings, providers, health }: Omit<ConditionsInput, 'transport' | 'simulator'>,
+  {
+    catalog,
+    prices,
+    settings,
+    providers,
+    health,
+  }: Omit<ConditionsInput, 'transport' | 'simulator' | 'pools'>,
   before?: Mesh['terms'],
 ): Mesh['terms'] {
   const shared = {

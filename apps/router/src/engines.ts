@@ -9,8 +9,8 @@ import type { Simulator } from '@mesh/simulator/server.ts'
 import { modelInRegion } from './aws-settings.ts'
 import { awsSigner } from './aws-signature.ts'
 import type { Policy } from './policy.ts'
+import type { Credential, CredentialPools } from './providers/credential-pools.ts'
 import type { ProviderMemory } from './providers/provider-memory.ts'
-import type { Sensitive } from './sensitive.ts'
 import type { Settings } from './settings.ts'
 
 /** The one provider whose requests may be signed rather than carry their credential. */
@@ -25,52 +25,72 @@ export function providersWithCredentials(
   return new Set([...credentials.keys(), ...(aws.keys ? [BEDROCK] : []), ...askForNone.map(({ id }) => id)])
 }
 
+/** What the live engine reaches its providers with. */
+export interface LiveEngineInput {
+  readonly catalog: Catalog
+  readonly settings: Settings
+  readonly transport: Transport
+  readonly providers: Pick<ProviderMemory, 'configOf'>
+  readonly pools: CredentialPools
+}
+
 /** Real providers, by the operator's credentials and base URLs. */
-export function liveEngine(
-  catalog: Catalog,
-  settings: Settings,
-  transport: Transport,
-  providers: Pick<ProviderMemory, 'configOf'>,
-): Engine {
+export function liveEngine({ catalog, settings, transport, providers, pools }: LiveEngineInput): Engine {
   const targets = new Map<ProviderId, TargetOf>()
   for (const { id, baseUrl: vendorsOwn, credentialVariable } of catalog.providers) {
-    const credential = settings.credentials.get(id)
+    const credentials = settings.credentials.get(id)
     const baseUrl = settings.baseUrls.get(id) ?? vendorsOwn
+    const asked = credentials && credentialTarget(credentials, baseUrl, pools)
     const target =
-      credentialVariable === undefined
-        ? () => ({ baseUrl, headers: {} })
-        : id === BEDROCK
-          ? bedrockTarget(settings, baseUrl)
-          : plainTarget(credential, baseUrl)
+      id === BEDROCK
+        ? bedrockTarget(settings, asked, baseUrl)
+        : (asked ?? (credentialVariable === undefined ? () => ({ baseUrl, headers: {} }) : undefined))
     if (target) targets.set(id, target)
   }
   return {
     ...sameInBothWorlds(settings.policy, transport),
-    targetFor: (endpoint) => targets.get(endpoint.provider)?.(endpoint),
+    targetFor: (endpoint, spreadKey = '') => targets.get(endpoint.provider)?.(endpoint, spreadKey),
     firstByteTimeoutMsAt: ({ provider }) => providers.configOf(provider).timeoutMs ?? undefined,
   }
 }
 
-type TargetOf = (endpoint: Endpoint) => UpstreamTarget
+type TargetOf = (endpoint: Endpoint, spreadKey: string) => UpstreamTarget | undefined
 
-function plainTarget(credential: Sensitive<string> | undefined, baseUrl: string): TargetOf | undefined {
-  return (
-    credential && (({ protocol }) => ({ baseUrl, headers: credentialHeaders(protocol, credential.reveal()) }))
-  )
+/** One of a provider's credentials, in the way in which its protocol carries it. */
+function credentialTarget(
+  credentials: readonly Credential[],
+  baseUrl: string,
+  pools: CredentialPools,
+): TargetOf {
+  return (endpoint, spreadKey) => {
+    const chosen = pools.choose(credentials, endpoint, spreadKey)
+    return (
+      chosen && {
+        baseUrl,
+        headers: credentialHeaders(endpoint.protocol, chosen.secret.reveal()),
+        setAside: chosen.setAside,
+      }
+    )
+  }
 }
 
 /** Bedrock in the operator's region, with a bearer token or with signed requests; `undefined` with neither. */
-function bedrockTarget({ credentials, aws }: Settings, baseUrl: string): TargetOf | undefined {
-  const { region, keys } = aws
-  const token = credentials.get(BEDROCK)
+function bedrockTarget(
+  { aws: { region, keys } }: Settings,
+  withToken: TargetOf | undefined,
+  baseUrl: string,
+): TargetOf | undefined {
   const sign = keys && region !== undefined ? awsSigner(keys, region, Date.now) : undefined
-  if (!token && !sign) return undefined
-  return ({ protocol, upstreamModel }) => ({
-    baseUrl,
-    headers: token ? credentialHeaders(protocol, token.reveal()) : {},
-    ...(token || !sign ? {} : { sign }),
-    ...(region === undefined ? {} : { upstreamModel: modelInRegion(upstreamModel, region) }),
-  })
+  const signed: TargetOf | undefined = sign && (() => ({ baseUrl, headers: {}, sign }))
+  const reached = withToken ?? signed
+  return (
+    reached &&
+    ((endpoint, spreadKey) => {
+      const target = reached(endpoint, spreadKey)
+      if (!target || region === undefined) return target
+      return { ...target, upstreamModel: modelInRegion(endpoint.upstreamModel, region) }
+    })
+  )
 }
 
 /** The simulators of the same providers. Any credential will do there, so none of the real ones is sent. */

@@ -15,6 +15,8 @@ export interface LogFields {
   readonly keyId?: string
   readonly routerId?: string
   readonly provider?: string
+  /** What an operator calls it in the settings; never the secret. */
+  readonly credential?: string
   readonly model?: string
   readonly route?: string
   readonly method?: string

@@ -25,6 +25,7 @@ import { createRouterMetrics } from './metrics/router-metrics.ts'
 import { fitOpenFiles, type OpenFilesFit, openFilesMax } from './open-files.ts'
 import { HEALTH_EPOCH_MS } from './plan-snapshots.ts'
 import type { PriceBook } from './prices.ts'
+import { CredentialPools } from './providers/credential-pools.ts'
 import { LiveHealth } from './providers/live-health.ts'
 import { ProviderMemory } from './providers/provider-memory.ts'
 import { KeptSnapshots } from './records/kept-snapshots.ts'
@@ -138,7 +139,8 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     let url = ''
     let changed = { catalog, settings, prices }
     const input = () => ({ ...changed, providers, health: health.seen() })
-    const conditions = (): Conditions => conditionsOf({ ...input(), transport, simulator })
+    const pools = new CredentialPools(systemClock, log)
+    const conditions = (): Conditions => conditionsOf({ ...input(), pools, transport, simulator })
     const health = new LiveHealth({
       memory: providers,
       engine: () => meshNow.current.engines.live,
@@ -196,6 +198,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       catalog: () => meshNow.current.catalog,
       gatherHealth: async () => (await siblings.gather('health')).reports,
       memory: providers,
+      pools,
       settings: () => changed.settings,
       ...{ database, seams },
     }

@@ -11,7 +11,7 @@ const read = (environment: Record<string, string>) => readSettings(environment, 
 test('Azure is live with its key and the name of a resource, or with its key and another host', () => {
   const named = read({ AZURE_API_KEY: 'secret', AZURE_RESOURCE_NAME: 'contoso-east' })
   assert.equal(named.baseUrls.get('azure'), 'https://contoso-east.openai.azure.com/openai/v1')
-  assert.equal(named.credentials.get('azure')?.reveal(), 'secret')
+  assert.equal(named.credentials.get('azure')?.[0]?.secret.reveal(), 'secret')
   assert.deepEqual(named.warnings, [])
 
   const hosted = read({ AZURE_API_KEY: 'secret', MESH_AZURE_BASE_URL: 'http://localhost:9/openai/v1/' })
@@ -53,7 +53,7 @@ test("Bedrock is live with a bearer token or an access key, in a region or under
   const region = 'eu-west-1'
   const host = 'https://bedrock-runtime.eu-west-1.amazonaws.com'
   const token = read({ AWS_BEARER_TOKEN_BEDROCK: 'token', AWS_REGION: region })
-  assert.equal(token.credentials.get('amazon-bedrock')?.reveal(), 'token')
+  assert.equal(token.credentials.get('amazon-bedrock')?.[0]?.secret.reveal(), 'token')
   assert.equal(token.baseUrls.get('amazon-bedrock'), host)
   assert.deepEqual([token.aws, token.warnings], [{ region }, []])
 

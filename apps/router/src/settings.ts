@@ -6,6 +6,7 @@ import { AWS_VARIABLES, type AwsAccess, readAws, readAwsRegion } from './aws-set
 import { catalogOf } from './catalog.ts'
 import { LOG_LEVELS, type LogLevel } from './log.ts'
 import { type Policy, readPolicy } from './policy.ts'
+import type { Credential } from './providers/credential-pools.ts'
 import { Sensitive } from './sensitive.ts'
 import { WORKERS_MAX } from './storage/connections.ts'
 import { requireDatabaseUrl } from './storage/external-database.ts'
@@ -32,8 +33,8 @@ export interface Settings {
   readonly policy: Policy
   /** The file that the policy was read from, where there is one: it is read again on SIGHUP. */
   readonly policyFile?: string
-  /** Credentials by provider; a provider without one serves test keys only. */
-  readonly credentials: ReadonlyMap<ProviderId, Sensitive<string>>
+  /** Credentials by provider, one at least; a provider without any serves test keys only. */
+  readonly credentials: ReadonlyMap<ProviderId, readonly Credential[]>
   readonly aws: AwsAccess
   readonly baseUrls: ReadonlyMap<ProviderId, string>
   /** The way out to live providers, where it is not direct. */
@@ -143,7 +144,7 @@ export function readSettings(environment: Environment, projectFolder: string): S
   const publicUrl = readOrigin(read('MESH_PUBLIC_URL'), 'MESH_PUBLIC_URL')
   warnings.push(...unknownVariables(environment, catalog))
   const baseUrls = readBaseUrls(read, catalog)
-  const credentials = readCredentials(read, catalog, baseUrls, warnings)
+  const credentials = readCredentials({ read, policy, baseUrls, warnings }, catalog)
   return {
     port,
     host: read('HOST') ?? '127.0.0.1',
@@ -220,41 +221,67 @@ function readOrigin(text: string | undefined, name: string): string | undefined 
   return text.replace(/\/+$/, '')
 }
 
-function readCredentials(
-  read: Read,
-  catalog: Catalog,
-  baseUrls: ReadonlyMap<ProviderId, string>,
-  warnings: string[],
-): Map<ProviderId, Sensitive<string>> {
-  const credentials = new Map<ProviderId, Sensitive<string>>()
+interface CredentialReading {
+  readonly read: Read
+  readonly policy: Policy
+  readonly baseUrls: ReadonlyMap<ProviderId, string>
+  readonly warnings: string[]
+}
+
+function readCredentials(reading: CredentialReading, catalog: Catalog): Map<ProviderId, Credential[]> {
+  const { read, policy, baseUrls, warnings } = reading
+  const credentials = new Map<ProviderId, Credential[]>()
   for (const { id, name, baseUrl, credentialVariable } of catalog.providers) {
-    if (credentialVariable === undefined) continue
-    const value = read(credentialVariable)
+    const listed = policy.catalog.credentials[id]
+    const named = listed ?? ownVariable(credentialVariable)
+    const set = named.filter(({ variable }) => read(variable) !== undefined)
     const part = hostPartOf(baseUrl)
-    if (value === undefined) {
-      if (part?.isForThisAlone && read(part.variable) !== undefined) {
-        warnings.push(
-          `${part.variable} is set without ${credentialVariable}: ${name} serves test keys only until both are.`,
-        )
+    const variables = named.map(({ variable }) => variable).join(' or ')
+    if (set.length === 0 && part?.isForThisAlone && read(part.variable) !== undefined) {
+      warnings.push(
+        `${part.variable} is set without ${variables}: ${name} serves test keys only until both are.`,
+      )
+    }
+    if (listed) {
+      for (const { name: missing, variable } of listed) {
+        if (read(variable) !== undefined) continue
+        warnings.push(`${variable} is not set: ${name} is called without its credential ${missing}.`)
       }
-      continue
     }
-    if (/^mesh_(live|test)_/.test(value)) {
-      warnings.push(`${credentialVariable} holds a MESH key and is ignored: it wants the provider's own.`)
-      continue
-    }
-    if (!/^[\x21-\x7e]+$/.test(value)) {
-      throw new StartupError(`${credentialVariable} holds characters that no HTTP header can carry.`)
-    }
+    const usable = set.flatMap((one) => readCredential(one, reading))
+    if (usable.length === 0) continue
     if (part && !baseUrls.has(id)) {
       warnings.push(
-        `${credentialVariable} is set without ${part.variable} (or ${baseUrlVariable(id)}): ${name} serves test keys only until both are.`,
+        `${variables} is set without ${part.variable} (or ${baseUrlVariable(id)}): ${name} serves test keys only until both are.`,
       )
       continue
     }
-    credentials.set(id, new Sensitive(value))
+    credentials.set(id, usable)
   }
   return credentials
+}
+
+type NamedVariable = Policy['catalog']['credentials'][string][number]
+
+/** The vendor's own variable, where the operator lists none. */
+function ownVariable(variable: string | undefined): readonly NamedVariable[] {
+  return variable === undefined ? [] : [{ name: 'default', variable, weight: 1 }]
+}
+
+function readCredential(
+  { name, variable, weight }: NamedVariable,
+  { read, warnings }: CredentialReading,
+): readonly Credential[] {
+  const value = read(variable)
+  if (value === undefined) return []
+  if (/^mesh_(live|test)_/.test(value)) {
+    warnings.push(`${variable} holds a MESH key and is ignored: it wants the provider's own.`)
+    return []
+  }
+  if (!/^[\x21-\x7e]+$/.test(value)) {
+    throw new StartupError(`${variable} holds characters that no HTTP header can carry.`)
+  }
+  return [{ name, secret: new Sensitive(value), weight }]
 }
 
 function readBaseUrls(read: Read, catalog: Catalog): Map<ProviderId, string> {

@@ -85,6 +85,18 @@ const endpointChange = z.strictObject({
   prices: ownPrices.optional(),
 })
 
+const credential = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/, 'must be a name such as "team-2"')
+    .describe('All that is ever shown of it.'),
+  variable: z
+    .string()
+    .regex(/^[A-Z][A-Z0-9_]*$/)
+    .describe('The environment variable with its secret, or the NAME of NAME_FILE.'),
+  weight: z.int().min(1).max(1_000).default(1),
+})
+
 export const catalogOverlay = z.strictObject({
   providers: z
     .array(ownProvider)
@@ -107,6 +119,20 @@ export const catalogOverlay = z.strictObject({
     .record(providerId, retention)
     .default({})
     .describe('What providers keep by your contracts, by provider.'),
+  credentials: z
+    .record(
+      providerId,
+      z
+        .array(credential)
+        .min(1)
+        .max(20)
+        .refine(
+          (all) => new Set(all.map(({ name }) => name)).size === all.length,
+          'must have different names',
+        ),
+    )
+    .default({})
+    .describe('Several credentials of a provider, by provider, in place of its own variable.'),
 })
 
 export type CatalogOverlay = z.output<typeof catalogOverlay>
@@ -174,7 +200,7 @@ export function overlaid(files: CatalogFiles, overlay: CatalogOverlay): CatalogF
 }
 
 function requireKnown(
-  { endpoints, retention, models, providers }: CatalogOverlay,
+  { endpoints, retention, credentials, models, providers }: CatalogOverlay,
   known: ProvidersFile,
   rows: readonly ModelRow[],
 ): void {
@@ -187,6 +213,9 @@ function requireKnown(
   const providerIds = new Set([...known.providers, ...providers].map(({ id }) => id))
   for (const id of Object.keys(retention)) {
     if (!providerIds.has(id)) throw new Error(`catalog.retention: there is no provider ${id}`)
+  }
+  for (const id of Object.keys(credentials)) {
+    if (!providerIds.has(id)) throw new Error(`catalog.credentials: there is no provider ${id}`)
   }
 }
 

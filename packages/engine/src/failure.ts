@@ -43,3 +43,14 @@ export interface Failure {
   readonly status?: number
   readonly retryAfterMs?: number
 }
+
+const OF_CREDENTIAL: ReadonlySet<FailureReason> = new Set([
+  'credential_refused',
+  'rate_limited',
+  'quota_exhausted',
+])
+
+/** Whether a provider turned away a credential rather than the call, which another credential may carry through. */
+export function isOfCredential({ outcome, reason }: Failure): boolean {
+  return outcome === 'refused_unbilled' && OF_CREDENTIAL.has(reason)
+}

@@ -1,5 +1,4 @@
 import type { EndpointId, ProviderId } from '@mesh/catalog/catalog.ts'
-import { fingerprint } from '@mesh/catalog/fingerprint.ts'
 import type { PicoUsd } from '@mesh/catalog/money.ts'
 import { type PriceSchedule, ratesOutsideWindows } from '@mesh/catalog/price.ts'
 import type { AskShape, RouteRequest } from './ask.ts'
@@ -7,6 +6,7 @@ import type { AutoRule } from './auto-rules.ts'
 import { HEALTH_SAMPLES_MIN, type HealthByEndpoint, speedStep } from './endpoint-health.ts'
 import { usualInputTokens } from './input-estimate.ts'
 import type { PlanEntry, PlanState } from './plan-snapshot.ts'
+import { weightedDraw } from './weighted-draw.ts'
 
 /** The output at which endpoints are compared, where the caller allows that much. */
 const COMPARED_OUTPUT_TOKENS = 512
@@ -136,14 +136,7 @@ function priorityOf({ entry }: Ranked, preferences: PlanState['preferences']): n
 
 /** What has no weight comes behind everything that has one. */
 const NO_SHARE = Number.NEGATIVE_INFINITY
-/** The digits of a fingerprint that a double holds exactly: 13 of 4 bits each. */
-const FINGERPRINT_DIGITS = 13
-
-/**
- * An endpoint's draw for this call, of which the highest wins: weighted rendezvous hashing, so the same call draws the
- * same everywhere, each endpoint wins in proportion to its weight, and one that goes away moves no call of the others.
- * https://www.snia.org/sites/default/files/SDC15_presentations/dist_sys/Jason_Resch_New_Consistent_Hashings_Rev.pdf
- */
+/** An endpoint's draw for this call. */
 function shareOf(ranked: Ranked, { preferences, spreadKey }: Ordering): number {
   ranked.share ??= drawFor(
     ranked.entry.endpoint.id,
@@ -155,9 +148,7 @@ function shareOf(ranked: Ranked, { preferences, spreadKey }: Ordering): number {
 
 function drawFor(id: EndpointId, weight: number | undefined, spreadKey: string): number {
   if (weight === undefined) return NO_SHARE
-  const digits = fingerprint(`${spreadKey}/${id}`).slice(0, FINGERPRINT_DIGITS)
-  const drawn = (Number.parseInt(digits, 16) + 0.5) / 16 ** FINGERPRINT_DIGITS
-  return -weight / Math.log(drawn)
+  return weightedDraw(`${spreadKey}/${id}`, weight)
 }
 
 function ascending(a: number, b: number): number {

@@ -4,13 +4,14 @@ import type { Ask, AskShape } from './ask.ts'
 import { type AttemptLimits, UpstreamAttempt } from './attempt.ts'
 import type { Cancel, Clock } from './clock.ts'
 import { ExpectedAnswer } from './expected-answer.ts'
+import { isOfCredential } from './failure.ts'
 import { reportOf } from './health/attempt-report.ts'
 import { type Gate, OPEN_GATE } from './health/gate.ts'
 import { estimateInput } from './input-estimate.ts'
 import { Meter, mayThinkUnseen } from './meter.ts'
 import { Outlet } from './outlet.ts'
 import { OutputAllowance } from './output-allowance.ts'
-import type { Candidate, Plan } from './plan.ts'
+import { ATTEMPTS_MAX, type Candidate, type Plan } from './plan.ts'
 import type { Protocol } from './protocol.ts'
 import type { Budget, RunOutcome, Sink } from './run-outcome.ts'
 import type { StreamEvent } from './stream-event.ts'
@@ -28,8 +29,8 @@ import {
 export interface Engine {
   readonly transport: Transport
   readonly protocolFor: (name: ProtocolName) => Protocol
-  /** Absent where the provider has no credential. */
-  readonly targetFor: (endpoint: Endpoint) => UpstreamTarget | undefined
+  /** Absent where the provider has no credential. Where it has several, `spreadKey` decides: the account's own. */
+  readonly targetFor: (endpoint: Endpoint, spreadKey?: string) => UpstreamTarget | undefined
   readonly clock: Clock
   readonly limits: RunLimits
   /** Where an operator set for an endpoint's provider how long a streamed answer may take to begin. */
@@ -105,7 +106,7 @@ interface Call extends RunInput {
 /** Sends a call to one candidate, where its gate lets it through, and relays what it says, to its end. */
 async function tryCandidate(call: Call, candidate: Candidate): Promise<Trial> {
   const { engine, gate = OPEN_GATE } = call
-  const target = engine.targetFor(candidate.endpoint)
+  const target = engine.targetFor(candidate.endpoint, call.ask.accountKey)
   if (!target) {
     return trialWithoutDispatch(candidate, { outcome: 'not_dispatched', reason: 'credential_missing' })
   }
@@ -114,9 +115,14 @@ async function tryCandidate(call: Call, candidate: Candidate): Promise<Trial> {
   let trial: Trial | undefined
   try {
     trial = await tryDispatched(call, candidate, target)
+    const { failure } = trial.attempt
+    // What one credential met says nothing of the endpoint while another can be sent there.
+    if (failure && isOfCredential(failure) && target.setAside?.(failure)) {
+      trial = { ...trial, hasAnotherCredential: true }
+    }
     return trial
   } finally {
-    passage.leave(trial && reportOf(trial))
+    passage.leave(trial && !trial.hasAnotherCredential ? reportOf(trial) : undefined)
   }
 }
 
@@ -343,6 +349,7 @@ function nextCandidate(
   if (!last?.attempt.failure || last.status !== 'failed' || last.contentSent) return undefined
   if (engine.clock.monotonic() >= deadlineAtMs) return undefined
   const { candidate, failure } = last.attempt
+  if (last.hasAnotherCredential && trials.length < ATTEMPTS_MAX) return candidate
   const rest = plan.candidates.slice(plan.candidates.indexOf(candidate) + 1)
   if (failure.outcome !== 'request_fault') return rest[0]
   // The request is at fault, and only another model, with another context, may see that differently.

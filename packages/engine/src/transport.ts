@@ -11,6 +11,11 @@ export interface UpstreamTarget {
   readonly sign?: (request: RequestToSign) => Readonly<Record<string, string>>
   /** The model's id there, where it is another than the catalogue's. */
   readonly upstreamModel?: string
+  /**
+   * Where its credential is one of several: told that the provider turned it away (`isOfCredential`), it says whether
+   * another one can be sent in its place.
+   */
+  readonly setAside?: (failure: Failure) => boolean
 }
 
 /** What a signature can cover: the request as it goes out. */

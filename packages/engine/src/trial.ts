@@ -38,6 +38,8 @@ export interface Trial {
   readonly isServed: boolean
   readonly usage: MeteredUsage
   readonly contentSent: boolean
+  /** Its credential was turned away, and the same candidate can be tried with another one. */
+  readonly hasAnotherCredential?: true
   readonly outputTokensLowered?: number
   readonly droppedParameters: readonly string[]
   readonly finishReason?: FinishReason

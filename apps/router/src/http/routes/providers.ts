@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { providersWithCredentials } from '../../engines.ts'
 import { MeshError } from '../../errors.ts'
 import type { Seams } from '../../ids.ts'
+import type { CredentialPools } from '../../providers/credential-pools.ts'
 import { type HealthReport, healthOf } from '../../providers/health-report.ts'
 import {
   changeProviderConfig,
@@ -20,6 +21,7 @@ export interface ProviderRoutesOptions {
   /** As they count now. */
   readonly settings: () => Pick<Settings, 'credentials' | 'aws' | 'baseUrls'>
   readonly memory: ProviderMemory
+  readonly pools: CredentialPools
   /** What every process of this machine saw of the endpoints lately. */
   readonly gatherHealth: () => Promise<readonly HealthReport[]>
   readonly database: Database
@@ -77,12 +79,15 @@ export function registerProviderConfigRoutes(
 function configView(
   { id, name, baseUrl }: Provider,
   config: ProviderConfig,
-  { catalog, settings }: ProviderRoutesOptions,
+  { catalog, settings, pools }: ProviderRoutesOptions,
 ) {
+  const credentials = settings().credentials.get(id) ?? []
   return {
     provider: id,
     name,
     hasCredential: providersWithCredentials(catalog(), settings()).has(id),
+    // As this process finds them: each has its own calls.
+    credentials: pools.standings(id, credentials),
     baseUrl: hostOf(settings().baseUrls.get(id) ?? baseUrl),
     ...config,
   }
