@@ -20,7 +20,7 @@ import { baseUrlVariable, VARIABLES } from '../apps/router/src/settings.ts'
 import quality from '../packages/catalog/data/quality.json' with { type: 'json' }
 import { compatibilityPage } from './pages/compatibility.ts'
 import { page, table } from './pages/markdown.ts'
-import { priceSections } from './pages/prices.ts'
+import { priceSections, priceSources } from './pages/prices.ts'
 import { sdkBillingReasons, sdkErrorCodes } from './pages/sdk-tables.ts'
 
 const ROOT = join(import.meta.dirname, '..')
@@ -182,7 +182,7 @@ function modelsPage(): string {
   return page(
     'Models',
     `${catalog.models.length} models at ${catalog.providers.length} providers, ${rows.length} endpoints. Prices are the providers' list prices in USD per million tokens;
-the mark-up is added by policy. Sources stand beside each price in \`packages/catalog/data\`. Catalogue version \`${catalog.version}\`.`,
+the mark-up is added by policy. The source stands beside each price in \`packages/catalog/data\`: ${priceSources()}. Catalogue version \`${catalog.version}\`.`,
     table(['model', 'provider', 'context', 'most output', 'input', 'output', 'available'], rows),
     ...priceSections(),
     '## Prompt caches',

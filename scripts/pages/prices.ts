@@ -2,7 +2,13 @@ import { catalogFiles, loadCatalog } from '@mesh/catalog/load.ts'
 import { formatPricePerMillion, type PicoUsd } from '@mesh/catalog/money.ts'
 import type { Rates } from '@mesh/catalog/price.ts'
 import { type StatedRates, vendorFile } from '@mesh/catalog/schema.ts'
+import sources from '../../packages/catalog/data/sources.json' with { type: 'json' }
 import { table } from './markdown.ts'
+
+/** Where prices are from, and of when. */
+export function priceSources(): string {
+  return sources.sources.map(({ name, url, date }) => `[${name}](${url}) of ${date}`).join(', ')
+}
 
 /** The parts of docs/models.md on prices that are more than one number, and on those that two sources dispute. */
 export function priceSections(): string[] {

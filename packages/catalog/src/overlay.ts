@@ -143,7 +143,8 @@ type Raw<Row> = { readonly [Name in keyof Row]: unknown }
 
 /** The vendor under which own models stand. */
 const OWN = 'own'
-const SOURCE = 'MESH_SETTINGS'
+/** What stands as the source of everything that an operator states. */
+export const OPERATOR = 'MESH_SETTINGS'
 /** As the catalogue says where nobody has rated a model. */
 const NOT_RATED = 'list price (proxy)'
 
@@ -229,7 +230,7 @@ function providerRow({
   return {
     ...{ id, name, baseUrl },
     credentialVariable: credentialVariable ?? null,
-    cancellation: { stopsBilling: cancelStopsBilling, source: SOURCE },
+    cancellation: { stopsBilling: cancelStopsBilling, source: OPERATOR },
   }
 }
 
@@ -297,7 +298,7 @@ function pricesOf({ input, output, cacheRead, cacheWrite5m, cacheWrite1h }: OwnP
       cacheWrite5m: cacheWrite5m ?? null,
       cacheWrite1h: cacheWrite1h ?? null,
     },
-    source: SOURCE,
+    source: OPERATOR,
     crossCheck: null,
     tiers: [],
     windows: [],

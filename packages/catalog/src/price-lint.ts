@@ -56,14 +56,15 @@ export function lintPrices(prices: StatedPrices, kind: ModelRow['kind']): string
 
 /** What is wrong between the endpoints of one model: one of them may be off by a thousand. */
 export function lintSpread(model: ModelRow): string[] {
-  const inputs = model.endpoints.map((endpoint) => endpoint.prices.usdPerMillionTokens.input)
-  const least = inputs.reduce((a, b) => (b < a ? b : a))
-  const most = inputs.reduce((a, b) => (b > a ? b : a))
-  return most > least * SPREAD_MAX
-    ? [
-        `input costs ${formatPricePerMillion(least)} at one endpoint and ${formatPricePerMillion(most)} at another: one of them is in another unit`,
-      ]
-    : []
+  return (['input', 'output'] as const).flatMap((name) => {
+    const rates = model.endpoints.flatMap(({ prices }) => prices.usdPerMillionTokens[name] ?? [])
+    const least = rates.reduce((a, b) => (b < a ? b : a), rates[0] ?? 0n)
+    const most = rates.reduce((a, b) => (b > a ? b : a), 0n)
+    if (most <= least * SPREAD_MAX) return []
+    return [
+      `${name} costs ${formatPricePerMillion(least)} at one endpoint and ${formatPricePerMillion(most)} at another: one of them is in another unit`,
+    ]
+  })
 }
 
 function lintRates(stated: StatedRates, kind: ModelRow['kind'], where: string): string[] {
