@@ -15,6 +15,11 @@ import type { Settings } from './settings.ts'
 
 /** The one provider whose requests may be signed rather than carry their credential. */
 const BEDROCK: ProviderId = 'amazon-bedrock'
+/**
+ * A bearer is an Entra token there, and a key that comes as one is refused.
+ * https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle
+ */
+const AZURE: ProviderId = 'azure'
 
 /** Providers by id that this router has a credential for, or that ask for none. */
 export function providersWithCredentials(
@@ -67,7 +72,7 @@ function credentialTarget(
     return (
       chosen && {
         baseUrl,
-        headers: credentialHeaders(endpoint.protocol, chosen.secret.reveal()),
+        headers: credentialHeaders(endpoint, chosen.secret.reveal()),
         setAside: chosen.setAside,
       }
     )
@@ -97,9 +102,10 @@ function bedrockTarget(
 export function testEngine(simulator: Simulator, policy: Policy, transport: Transport): Engine {
   return {
     ...sameInBothWorlds(policy, transport),
-    targetFor({ provider, protocol }) {
+    targetFor(endpoint) {
+      const { provider } = endpoint
       if (!isSimulated(provider)) return undefined
-      return { baseUrl: simulator.baseUrl(provider), headers: credentialHeaders(protocol, 'simulated') }
+      return { baseUrl: simulator.baseUrl(provider), headers: credentialHeaders(endpoint, 'simulated') }
     },
   }
 }
@@ -132,18 +138,18 @@ function builtProtocol(name: ProtocolName): Protocol {
   return protocol
 }
 
-/** How each protocol carries a credential. */
-function credentialHeaders(protocol: ProtocolName, credential: string): Record<string, string> {
+/** How an endpoint is shown a credential: as its protocol has it, but at Azure, which wants its keys its own way in all of them. */
+function credentialHeaders(
+  { protocol, provider }: Pick<Endpoint, 'protocol' | 'provider'>,
+  credential: string,
+): Record<string, string> {
   switch (protocol) {
     case 'anthropic_messages':
       return { 'x-api-key': credential }
-    case 'azure_openai':
-    case 'azure_openai_embeddings':
-      return { 'api-key': credential }
     case 'gemini':
     case 'gemini_embed':
       return { 'x-goog-api-key': credential }
     default:
-      return { authorization: `Bearer ${credential}` }
+      return provider === AZURE ? { 'api-key': credential } : { authorization: `Bearer ${credential}` }
   }
 }

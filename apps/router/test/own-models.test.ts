@@ -5,6 +5,22 @@ import { test } from 'node:test'
 import OpenAI from 'openai'
 import { startTestRouter } from './support/test-router.ts'
 
+/** What a server says where Responses are spoken. */
+const responseOf = (model: string) => ({
+  ...{ id: 'resp_1', object: 'response', created_at: 1, status: 'completed', model },
+  output: [
+    {
+      ...{ type: 'message', id: 'msg_1', status: 'completed', role: 'assistant' },
+      content: [{ type: 'output_text', text: 'At home.', annotations: [] }],
+    },
+  ],
+  usage: {
+    ...{ input_tokens: 10, output_tokens: 5, total_tokens: 15 },
+    input_tokens_details: { cached_tokens: 0 },
+    output_tokens_details: { reasoning_tokens: 0 },
+  },
+})
+
 /** A server of the operator's own that speaks OpenAI's chat completions, as vLLM and Ollama do. */
 async function startOwnServer() {
   const asked: { headers: IncomingHttpHeaders; body: { model: string; cache_salt?: string } }[] = []
@@ -14,6 +30,10 @@ async function startOwnServer() {
     const body = JSON.parse(text)
     asked.push({ headers: request.headers, body })
     response.writeHead(200, { 'content-type': 'application/json' })
+    if (request.url?.endsWith('/responses')) {
+      response.end(JSON.stringify(responseOf(body.model)))
+      return
+    }
     response.end(
       JSON.stringify({
         id: 'own-1',
@@ -132,3 +152,43 @@ test("an operator's own models, deployments and contracts are served, priced and
   const own = configs.data.find(({ provider }: { provider: string }) => provider === 'own-open')
   assert.equal(own.hasCredential, true)
 })
+
+for (const protocol of ['openai_chat', 'openai_responses'] as const) {
+  test(`an own model at Azure is shown the key as Azure wants it, in ${protocol} too`, async (t) => {
+    const server = await startOwnServer()
+    const mesh = await startTestRouter({
+      environment: { AZURE_API_KEY: 'sk-azure', MESH_AZURE_BASE_URL: server.baseUrl },
+      policy: {
+        catalog: {
+          models: [
+            {
+              id: 'mesh/own-gpt',
+              contextTokens: 32_000,
+              endpoints: [
+                {
+                  provider: 'azure',
+                  upstreamModel: 'our-gpt',
+                  protocol,
+                  prices: { input: '2', output: '4' },
+                },
+              ],
+            },
+          ],
+        },
+      },
+    })
+    t.after(async () => {
+      await mesh.stop()
+      await server.close()
+    })
+    const { key } = await mesh.account({ livemode: true })
+    const { status, json, text } = await mesh.request('POST', '/v1/chat/completions', {
+      key,
+      body: { model: 'mesh/own-gpt', max_tokens: 50, messages: [{ role: 'user', content: 'Hello' }] },
+    })
+    assert.equal(status, 200, text)
+    assert.equal(json.choices[0].message.content, 'At home.')
+    const headers = server.asked[0]?.headers
+    assert.deepEqual([headers?.['api-key'], headers?.authorization], ['sk-azure', undefined])
+  })
+}
