@@ -24,7 +24,7 @@ export const CONTENT_MUTATIONS: readonly Mutation[] = [
     file: 'apps/router/src/log.ts',
     from: '    errorName: error.name,\n',
     to: '    errorName: error.message,\n',
-    test: SINKS_TEST,
+    test: 'apps/router/src/log.test.ts',
   },
   {
     breaks: 'A message that looks like frames is not told with them',
@@ -49,7 +49,7 @@ export const CONTENT_MUTATIONS: readonly Mutation[] = [
     throw new MeshError('invalid_request', 'The body is not valid JSON.')`,
     to: `  } catch (error) {
     throw new MeshError('invalid_request', String(error))`,
-    test: SINKS_TEST,
+    test: 'apps/router/test/hostile-input.test.ts',
   },
   {
     breaks: 'Secrets are printed as [redacted]',

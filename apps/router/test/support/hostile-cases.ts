@@ -188,6 +188,8 @@ export function encodingCases(target: Target): HostileCase[] {
       answer: 'payload_too_large',
     },
     sent('nothing', ''),
+    // Short enough to be quoted whole by V8's own message.
+    sent('a bare word', CANARY),
     sent('cut off', text.slice(0, -2)),
     sent('two of them', `${text}${text}`),
     sent('no object', `"${CANARY}"`),
