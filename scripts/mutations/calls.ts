@@ -193,4 +193,18 @@ export const CALL_MUTATIONS: readonly Mutation[] = [
     to: 'if (this.#input.ask.stream) this.#open()',
     test: 'packages/engine/src/run.test.ts',
   },
+  {
+    breaks: 'What is read from a cache is charged once, at its own rate',
+    file: 'packages/engine/src/usage.ts',
+    from: '    input: input.rest(),\n',
+    to: '    input: prompt ?? 0,\n',
+    test: 'apps/router/test/cost-matrix.test.ts',
+  },
+  {
+    breaks: 'What is written to a cache is charged once, at the rate of how long it is kept',
+    file: 'packages/engine/src/usage.ts',
+    from: 'cacheWrite1h: longWrites + (longWrites === 0 ? 0 : unexplained),',
+    to: 'cacheWrite1h: longWrites + unexplained,',
+    test: 'apps/router/test/cost-matrix.test.ts',
+  },
 ]
