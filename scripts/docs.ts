@@ -2,7 +2,7 @@
  * Writes the pages of `docs/` that are made from the code's own tables: `npm run docs`. A test fails
  * where a page is not what it would write.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadCatalog } from '@mesh/catalog/load.ts'
 import { formatPricePerMillion, formatUsd } from '@mesh/catalog/money.ts'
@@ -18,14 +18,17 @@ import { policySchema } from '../apps/router/src/policy.ts'
 import { BILLING_REASONS } from '../apps/router/src/records/billing-reason.ts'
 import { baseUrlVariable, VARIABLES } from '../apps/router/src/settings.ts'
 import quality from '../packages/catalog/data/quality.json' with { type: 'json' }
+import { openApiDocument } from './openapi/document.ts'
+import { apiReferencePage } from './pages/api-reference.ts'
 import { compatibilityPage } from './pages/compatibility.ts'
+import { llmsText } from './pages/llms.ts'
 import { page, table } from './pages/markdown.ts'
 import { priceSections, priceSources } from './pages/prices.ts'
 import { sdkBillingReasons, sdkErrorCodes } from './pages/sdk-tables.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 
-const pages: Readonly<Record<string, () => string>> = {
+const pages: Readonly<Record<string, () => string | Promise<string>>> = {
   'docs/errors.md': errorsPage,
   'docs/billing-reasons.md': billingReasonsPage,
   'docs/settings.md': settingsPage,
@@ -34,6 +37,10 @@ const pages: Readonly<Record<string, () => string>> = {
   'docs/compatibility.md': compatibilityPage,
   'packages/sdk/src/error-codes.ts': sdkErrorCodes,
   'packages/sdk/src/billing-reasons.ts': sdkBillingReasons,
+  'docs/api-reference.md': apiReferencePage,
+  'docs/openapi.json': async () => `${JSON.stringify(await openApiDocument(), null, 1)}\n`,
+  // Last, for it quotes the others.
+  'docs/llms.txt': llmsText,
 }
 
 const HANDLING_ERRORS = `## Handling them
@@ -262,16 +269,15 @@ floats for graphs; bills are made from the ledger alone.`,
 }
 
 /** The pages that are not what the code would write. */
-export function stalePages(): string[] {
-  return Object.entries(pages).flatMap(([path, write]) => {
-    try {
-      return readFileSync(join(ROOT, path), 'utf8') === write() ? [] : [path]
-    } catch {
-      return [path]
-    }
-  })
+export async function stalePages(): Promise<string[]> {
+  const stale: string[] = []
+  for (const [path, write] of Object.entries(pages)) {
+    const written = existsSync(join(ROOT, path)) ? readFileSync(join(ROOT, path), 'utf8') : undefined
+    if (written !== (await write())) stale.push(path)
+  }
+  return stale
 }
 
 if (import.meta.main) {
-  for (const [path, write] of Object.entries(pages)) writeFileSync(join(ROOT, path), write())
+  for (const [path, write] of Object.entries(pages)) writeFileSync(join(ROOT, path), await write())
 }

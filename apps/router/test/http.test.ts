@@ -129,9 +129,6 @@ const ABSENT_ROUTES = [
   '/v1/credits/topup',
   '/v1/webhooks',
   '/v1/prices',
-  '/openapi.json',
-  '/docs',
-  '/llms.txt',
   '/log/checkpoint',
   '/.well-known/hpke-keys',
 ]

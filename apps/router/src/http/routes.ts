@@ -7,6 +7,7 @@ import type { SigningKey } from '../records/signing-key.ts'
 import type { Database } from '../storage/database.ts'
 import type { TokenCounting } from '../tokens/token-counting.ts'
 import { type Access, createAccess } from './authentication.ts'
+import { registerDocumentRoutes } from './routes/documents.ts'
 import { registerInferenceRoutes } from './routes/inference.ts'
 import { registerManagementRoutes } from './routes/management.ts'
 import { operatorsOnly, registerMetricsRoute } from './routes/metrics.ts'
@@ -41,6 +42,7 @@ export function registerRoutes(server: Server, options: RoutesOptions): void {
   const mesh = meshNow.current
   const access = createAccess(mesh.authenticator, database, hasAdminPort ? 'on_their_own_port' : 'welcome')
   registerPlatformRoutes(server, database)
+  registerDocumentRoutes(server)
   registerModelRoutes(server, meshNow)
   registerInferenceRoutes(server, meshNow)
   registerRouteRoute(server, meshNow)

@@ -43,9 +43,6 @@ const NOT_BUILT: readonly (readonly [prefix: string, instead: string])[] = [
   ['/v1/credits/topup', 'An operator gives credit with POST /v1/accounts/{id}/grants.'],
   ['/v1/webhooks', 'Ask GET /v1/logs and GET /v1/ledger.'],
   ['/v1/prices', 'GET /v1/models shows prices. The mark-up is set in the file that MESH_SETTINGS names.'],
-  ['/openapi.json', 'The README shows the routes in use.'],
-  ['/docs', 'The documents lie in the folder docs of the project.'],
-  ['/llms.txt', 'The documents lie in the folder docs of the project.'],
   [
     '/log',
     'Each receipt can be verified by itself: GET /v1/receipts and GET /.well-known/mesh-receipt-keys.json.',

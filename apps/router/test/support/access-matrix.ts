@@ -41,7 +41,7 @@ export function cellsOf(credentials: readonly Credential[]): Cell[] {
 export function isMeant({ id }: AccessRow, { holder, refusal }: Credential, idCase: IdCase): boolean {
   if (refusal && idCase !== 'own' && idCase !== 'foreign' && idCase !== 'malformed') return false
   if (idCase === 'other world') return id === 'key' || id === 'event' || id === 'receipt'
-  if (id === 'model') return idCase === 'own' || idCase === 'non-existent'
+  if (id === 'model' || id === 'page') return idCase === 'own' || idCase === 'non-existent'
   return idCase !== 'foreign' || holder?.kind !== 'operator'
 }
 
@@ -55,7 +55,8 @@ export function expectedOf({ row, credential, idCase }: Cell): Expected {
   const refused = ([status, code]: readonly [number, string]): Expected => ({ status, code })
   if (credential.isMalformed && credential.refusal) return refused(credential.refusal)
   if (row.serves === 'all') {
-    return idCase === 'non-existent' ? { status: 404, code: 'model_not_found' } : { status: row.status }
+    if (idCase !== 'non-existent') return { status: row.status }
+    return { status: 404, code: row.id === 'model' ? 'model_not_found' : 'not_found' }
   }
   const holder = holderOf({ row, credential })
   if (credential.refusal && holder === credential.holder) return refused(credential.refusal)
@@ -132,13 +133,16 @@ function standingId(kind: IdKind, tenant: Tenant, livemode: boolean): string {
       return world.receiptId
     case 'model':
       return MODEL
+    case 'page':
+      return 'quickstart.md'
   }
 }
 
 const PREFIXES = { account: 'acct', project: 'proj', key: 'key', event: 'req', receipt: 'rcpt' } as const
 
 function nonExistentId(kind: IdKind): string {
-  return kind === 'model' ? 'mesh/no-such-model' : newId(PREFIXES[kind], systemSeams)
+  if (kind === 'model') return 'mesh/no-such-model'
+  return kind === 'page' ? 'no-such-page.md' : newId(PREFIXES[kind], systemSeams)
 }
 
 async function freshId(

@@ -2,7 +2,7 @@ import type { Holder, Refusal } from './credentials.ts'
 import { MODEL } from './tenants.ts'
 
 /** What an id in a path names. */
-export type IdKind = 'account' | 'project' | 'key' | 'event' | 'receipt' | 'model'
+export type IdKind = 'account' | 'project' | 'key' | 'event' | 'receipt' | 'model' | 'page'
 
 /** One route of the router and whom it serves. The tests fail for a route without a row here. */
 export interface AccessRow {
@@ -38,6 +38,10 @@ export const ACCESS_TABLE: readonly AccessRow[] = [
   { method: 'GET', path: '/healthz', serves: 'all', status: 200 },
   { method: 'GET', path: '/readyz', serves: 'all', status: 200 },
   { method: 'GET', path: '/.well-known/mesh-receipt-keys.json', serves: 'all', status: 200 },
+  { method: 'GET', path: '/openapi.json', serves: 'all', status: 200 },
+  { method: 'GET', path: '/llms.txt', serves: 'all', status: 200 },
+  { method: 'GET', path: '/docs', serves: 'all', status: 200 },
+  { method: 'GET', path: '/docs/*', serves: 'all', status: 200, id: 'page' },
   { method: 'GET', path: '/metrics', serves: 'operators', status: 200 },
   { method: 'GET', path: '/v1/models', serves: 'all', status: 200 },
   { method: 'GET', path: '/v1/models/*', serves: 'all', status: 200, id: 'model' },

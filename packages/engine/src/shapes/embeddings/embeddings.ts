@@ -30,7 +30,7 @@ const input = z.union([
   z.array(tokens).min(1).max(TASK_BOUNDS.textsMax),
 ])
 
-const embeddingsBody = taskParameters.extend({
+export const embeddingsBody = taskParameters.extend({
   input,
   encoding_format: z.enum(['float', 'base64']).nullish(),
   dimensions: z.int().min(1).max(TASK_BOUNDS.dimensionsMax).nullish(),

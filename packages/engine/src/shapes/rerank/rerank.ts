@@ -23,7 +23,7 @@ export const rerank: Shape = {
 /** A text, or an object that holds one; what else it holds is the caller's own. */
 const document = z.union([z.string(), z.object({ text: z.string() })])
 
-const rerankBody = taskParameters.extend({
+export const rerankBody = taskParameters.extend({
   query: z.string().min(1).max(TASK_BOUNDS.queryCharactersMax),
   documents: z.array(document).min(1).max(TASK_BOUNDS.textsMax),
   top_n: z.int().min(1).max(TASK_BOUNDS.textsMax).nullish(),
