@@ -72,6 +72,8 @@ async function runBehaviourTests(files: readonly string[], tally: Tally): Promis
 
 async function main(patterns: readonly string[]): Promise<boolean> {
   process.chdir(ROOT)
+  // Every file of tests, and every router that one starts, would compile all modules anew: see compile-cache.js.
+  process.env.NODE_COMPILE_CACHE ??= join(ROOT, 'node_modules/.cache/mesh')
   const chosen = patterns.length > 0 ? patterns : [UNIT_TESTS, BEHAVIOUR_TESTS]
   const files = [...new Set(globSync([...chosen]))].sort().map((file) => join(ROOT, file))
   const isUnit = (file: string) => relative(ROOT, file).split(sep)[2] === 'src'

@@ -2,6 +2,7 @@ import { closeSync, openSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { endOnCrash } from './crash.ts'
+import { giveBackMemoryWhenIdle } from './give-back-memory.ts'
 import { createLog, describeError, type Log } from './log.ts'
 import { type Router, startRouter } from './router.ts'
 import { systemSeams } from './seams.ts'
@@ -57,6 +58,7 @@ async function main(): Promise<void> {
   reloadOnHangUp(starting, { log, tell, stop })
   const router = await starting
   process.stdout.write(quiet ? `${jsonLine(router)}\n` : words(router))
+  giveBackMemoryWhenIdle()
 }
 
 /** Whether to be quiet; `undefined` asks for help. */

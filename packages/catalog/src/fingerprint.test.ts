@@ -9,7 +9,7 @@ test("FNV's published vectors", () => {
   assert.equal(fingerprint('foobar'), '85944171f73967e8')
 })
 
-test('the halves stay exact', () => {
+test('the parts stay exact', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), (text) => {
       let hash = 0xcbf29ce484222325n

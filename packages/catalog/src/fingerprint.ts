@@ -1,22 +1,23 @@
-const OFFSET_HIGH = 0xcbf29ce4
-const OFFSET_LOW = 0x84222325
 const PRIME_LOW = 0x1b3
-const WORD = 0x1_0000_0000
 
 /**
  * FNV-1a in 64 bits over a text's UTF-8 bytes, as 16 hexadecimal digits: tells two states of the data apart. It is no
  * protection against someone who wants two texts to have the same one.
- * The prime is 2^40 + 0x1b3, so the product is taken in halves that stay exact in a double.
+ * The hash is kept in four parts of 16 bits, so that every product stays a small integer; the prime is 2^40 + 0x1b3.
  * Source: https://datatracker.ietf.org/doc/html/draft-eastlake-fnv
  */
 export function fingerprint(text: string): string {
-  let high = OFFSET_HIGH
-  let low = OFFSET_LOW
+  // The offset basis, 0xcbf29ce484222325.
+  let [first, second, third, fourth] = [0xcbf2, 0x9ce4, 0x8422, 0x2325]
   for (const byte of new TextEncoder().encode(text)) {
-    low = (low ^ byte) >>> 0
-    const product = low * PRIME_LOW
-    high = (high * PRIME_LOW + low * 0x100 + Math.floor(product / WORD)) % WORD
-    low = product % WORD
+    const low = fourth ^ byte
+    const products = [low * PRIME_LOW, third * PRIME_LOW, second * PRIME_LOW + (low << 8)] as const
+    const carried = products[1] + (products[0] >>> 16)
+    const carriedOn = products[2] + (carried >>> 16)
+    first = (first * PRIME_LOW + (third << 8) + (carriedOn >>> 16)) & 0xffff
+    second = carriedOn & 0xffff
+    third = carried & 0xffff
+    fourth = products[0] & 0xffff
   }
-  return high.toString(16).padStart(8, '0') + low.toString(16).padStart(8, '0')
+  return [first, second, third, fourth].map((part) => part.toString(16).padStart(4, '0')).join('')
 }

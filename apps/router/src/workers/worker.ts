@@ -5,6 +5,7 @@
 import cluster from 'node:cluster'
 import { catalogOf } from '../catalog.ts'
 import { endOnCrash } from '../crash.ts'
+import { giveBackMemoryWhenIdle } from '../give-back-memory.ts'
 import { createLog, describeError, type Log, ofRouter } from '../log.ts'
 import { priceBookOf } from '../prices.ts'
 import { signingKeyFrom } from '../records/signing-key.ts'
@@ -77,6 +78,7 @@ async function start(): Promise<Running> {
     })
     const { stop: _, change, ...ports } = serving
     await primary.ask('serving', ports, ANSWER_MS)
+    giveBackMemoryWhenIdle()
     return {
       order,
       log,
