@@ -20,6 +20,7 @@ import { baseUrlVariable, VARIABLES } from '../apps/router/src/settings.ts'
 import quality from '../packages/catalog/data/quality.json' with { type: 'json' }
 import { openApiDocument } from './openapi/document.ts'
 import { apiReferencePage } from './pages/api-reference.ts'
+import { cliPage } from './pages/cli.ts'
 import { compatibilityPage } from './pages/compatibility.ts'
 import { llmsText } from './pages/llms.ts'
 import { page, table } from './pages/markdown.ts'
@@ -35,6 +36,7 @@ const pages: Readonly<Record<string, () => string | Promise<string>>> = {
   'docs/models.md': modelsPage,
   'docs/metrics.md': metricsPage,
   'docs/compatibility.md': compatibilityPage,
+  'docs/cli.md': cliPage,
   'packages/sdk/src/error-codes.ts': sdkErrorCodes,
   'packages/sdk/src/billing-reasons.ts': sdkBillingReasons,
   'docs/api-reference.md': apiReferencePage,

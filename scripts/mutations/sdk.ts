@@ -2,6 +2,7 @@ import type { Mutation } from './mutation.ts'
 
 const CLIENT = 'packages/sdk/src/mesh-client.ts'
 const CLIENT_TEST = 'packages/sdk/test/client.test.ts'
+const COMMAND_TEST = 'packages/sdk/test/command.test.ts'
 const VERIFY = 'packages/sdk/src/verify-receipt.ts'
 const VERIFY_TEST = 'packages/sdk/src/verify-receipt.test.ts'
 
@@ -89,5 +90,29 @@ export const SDK_MUTATIONS: readonly Mutation[] = [
     from: '    names.length === Object.keys(other).length &&\n',
     to: '',
     test: VERIFY_TEST,
+  },
+  {
+    breaks: 'A key on the command line is used, and lies in the history of the shell',
+    file: 'packages/sdk/src/command/run.ts',
+    from: '    requireNoKeys(words, environment)\n',
+    to: '',
+    test: COMMAND_TEST,
+    named: 'a key is taken',
+  },
+  {
+    breaks: 'A key file that others may read is used',
+    file: 'packages/sdk/src/command/credentials.ts',
+    from: 'const OTHERS_MODE = 0o077\n',
+    to: 'const OTHERS_MODE = 0\n',
+    test: COMMAND_TEST,
+    named: 'a key is made',
+  },
+  {
+    breaks: 'The secret of a new key is printed although it is kept in a file',
+    file: 'packages/sdk/src/command/commands/keys.ts',
+    from: '    async ({ secret, ...shown }) => {\n',
+    to: '    async (shown) => {\n      const { secret } = shown\n      terminal.note(secret)\n',
+    test: COMMAND_TEST,
+    named: 'a key is made',
   },
 ]

@@ -1,8 +1,9 @@
 import { execFile, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { installSdk } from '../../../../packages/sdk/test/support/packed-sdk.ts'
 import { type Language, ROOT, type Snippet } from './doc-snippets.ts'
 import { createTestDatabase } from './test-database.ts'
 import { ADMIN_KEY, connectionUrl, signingKeyOf, startTestRouter, type TestRouter } from './test-router.ts'
@@ -37,7 +38,7 @@ export interface DocRouter {
 export async function startDocRouter(): Promise<DocRouter> {
   const database = await createTestDatabase()
   const mesh = await startTestRouter({ on: database })
-  const folder = await mkdtemp(join(tmpdir(), 'mesh-docs-key-'))
+  const folder = await mkdtemp(join(tmpdir(), 'mesh-docs-'))
   const signingKeyFile = join(folder, 'signing-key.pem')
   await writeFile(signingKeyFile, signingKeyOf(database), { mode: 0o600 })
   const opsEnvironment = {
@@ -45,9 +46,12 @@ export async function startDocRouter(): Promise<DocRouter> {
     MESH_SIGNING_KEY_FILE: signingKeyFile,
     MESH_ADMIN_KEY: ADMIN_KEY,
   }
+  // What a page installs lies in its own node_modules, and this is where Node looks for everything else.
+  await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  const sdk = await installSdk(join(folder, 'installed'))
   return {
     mesh,
-    page: () => newPage(mesh, opsEnvironment),
+    page: () => newPage(mesh, opsEnvironment, { parent: folder, sdk }),
     async stop() {
       await mesh.stop()
       await database.close()
@@ -59,14 +63,16 @@ export async function startDocRouter(): Promise<DocRouter> {
 async function newPage(
   mesh: TestRouter,
   opsEnvironment: Readonly<Record<string, string>>,
+  { parent, sdk }: { readonly parent: string; readonly sdk: string },
 ): Promise<PageRunner> {
   const { key } = await mesh.account()
-  const folder = await mkdtemp(join(tmpdir(), 'mesh-docs-'))
-  await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  const folder = await mkdtemp(join(parent, 'page-'))
+  await mkdir(join(folder, 'node_modules/@meshrouter'), { recursive: true })
+  await symlink(sdk, join(folder, 'node_modules/@meshrouter/sdk'))
   const env = {
     ...process.env,
     ...opsEnvironment,
-    PATH: `${join(ROOT, 'node_modules/.bin')}:${process.env.PATH}`,
+    PATH: `${join(parent, 'installed/.bin')}:${join(ROOT, 'node_modules/.bin')}:${process.env.PATH}`,
     HOME: folder,
     INIT_CWD: folder,
     NODE_NO_WARNINGS: '1',

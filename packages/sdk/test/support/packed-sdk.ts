@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
+import { chmod, cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
@@ -20,20 +20,27 @@ export interface EmptyProject {
   remove(): Promise<void>
 }
 
-/** Packs the SDK as it would be published, and unpacks it as npm would install it. Asks no registry. */
+/** Packs the SDK as it would be published, and unpacks it into a folder of `node_modules`. Asks no registry. */
+export async function installSdk(modules: string): Promise<string> {
+  const sdk = join(modules, '@meshrouter/sdk')
+  await mkdir(sdk, { recursive: true })
+  const { tarball } = await packSdk(modules)
+  await run('tar', ['-xzf', tarball, '-C', sdk, '--strip-components=1'])
+  await rm(tarball)
+  const command = join(sdk, 'dist/command/main.js')
+  await chmod(command, 0o755)
+  await mkdir(join(modules, '.bin'), { recursive: true })
+  await symlink('../@meshrouter/sdk/dist/command/main.js', join(modules, '.bin/meshrouter'))
+  return sdk
+}
+
+/** Makes such a project, as npm would. */
 export async function emptyProject(major: OpenAIMajor): Promise<EmptyProject> {
   const folder = await mkdtemp(join(tmpdir(), 'mesh-sdk-'))
   const modules = join(folder, 'node_modules')
-  const sdk = join(modules, '@meshrouter/sdk')
-  await mkdir(sdk, { recursive: true })
-  const { tarball } = await packSdk(folder)
-  await run('tar', ['-xzf', tarball, '-C', sdk, '--strip-components=1'])
-  await rm(tarball)
-  await mkdir(join(modules, '.bin'))
-  await symlink('../@meshrouter/sdk/dist/command/main.js', join(modules, '.bin/meshrouter'))
-  await cp(join(ROOT, 'node_modules', major === 7 ? 'openai' : 'openai-6'), join(modules, 'openai'), {
-    recursive: true,
-  })
+  const sdk = await installSdk(modules)
+  const openai = join(ROOT, 'node_modules', major === 7 ? 'openai' : 'openai-6')
+  await cp(openai, join(modules, 'openai'), { recursive: true })
   return {
     folder,
     entry: join(sdk, 'dist/sdk.js'),
