@@ -112,3 +112,8 @@ export function excessFault(excess: Excess): RequestFault {
       )
   }
 }
+
+/** How many characters of base64 a value comes to that is a text with this beginning. */
+export function dataLength(value: unknown, prefix: string): number {
+  return typeof value === 'string' && value.startsWith(prefix) ? value.length : 0
+}

@@ -1,12 +1,11 @@
 import * as z from 'zod'
 import type { Ask, Task } from '../ask.ts'
-import { excessFault, measureBody } from './body-measure.ts'
 import { CHAT_BOUNDS } from './bounds.ts'
 import { chatRequest } from './caller-request.ts'
 import { type Extensions, extensions, metadata } from './extensions.ts'
-import { fault, faultOfIssue, isObject } from './fault.ts'
+import { fault, faultOfIssue } from './fault.ts'
+import { readObject } from './read-body.ts'
 import type { ParsedRequest, ParseOptions } from './shape.ts'
-import { withoutLoneSurrogates } from './well-formed.ts'
 
 /** What calls for vectors and for scores take alike, beside what is theirs. */
 export const taskParameters = extensions.extend({
@@ -25,19 +24,15 @@ export interface TaskReader<Parameters extends TaskParameters> {
   readonly ignored?: ReadonlySet<string>
 }
 
-/**
- * Reads the body of a call that generates nothing. Pure, linear in the body's size, and safe on any parsed JSON.
- * A fault is a 400; its message says what to do and holds nothing of the request.
- */
+/** Reads the body of a call that generates nothing. */
 export function parseTask<Parameters extends TaskParameters>(
   body: unknown,
   options: ParseOptions,
   { schema, toTask, ignored = new Set() }: TaskReader<Parameters>,
 ): ParsedRequest {
-  const measure = measureBody(body, () => ({ parts: 0, mediaBytes: 0 }))
-  if (!measure.fits) return excessFault(measure.excess)
-  const whole = measure.wellFormed ? body : withoutLoneSurrogates(body)
-  if (!isObject(whole)) return fault('invalid_request', [], 'must be a JSON object')
+  const read = readObject(body, () => ({ parts: 0, mediaBytes: 0 }))
+  if (!read.ok) return read
+  const whole = read.value
   if (whole.stream === true) {
     return fault('unsupported_parameter', ['stream'], 'must be false: this answer comes in one piece')
   }

@@ -1,16 +1,12 @@
 import { type FaultPath, fault, isObject, type RequestFault } from '../fault.ts'
+import type { BodyMembers } from '../read-body.ts'
+import { type Refusal, refusedOf } from '../refused-parameters.ts'
 
 /**
  * What MESH refuses because it would store, multiply or outsource a call behind the caller's back, or because it
  * cannot be served the same by every provider. Each is said with what to do instead, and refused before the schema
  * is tried, so that the caller is told this rather than that some field has the wrong form.
  */
-interface Refusal {
-  /** Whether a value asks for the thing at all; without it every value but `null` and `false` does. */
-  readonly asks?: (value: unknown) => boolean
-  readonly predicate: string
-}
-
 export const REFUSED_PARAMETERS: ReadonlyMap<string, Refusal> = new Map<string, Refusal>([
   ['background', { predicate: 'is not supported: MESH keeps no answers to fetch later. Stream the call' }],
   [
@@ -62,13 +58,8 @@ export const REFUSED_PARAMETERS: ReadonlyMap<string, Refusal> = new Map<string, 
 /** Accepted for the sake of clients that always send them; MESH decides them itself. */
 export const IGNORED_PARAMETERS: ReadonlySet<string> = new Set([...REFUSED_PARAMETERS.keys(), 'store'])
 
-export function refusedParameter(body: Readonly<Record<string, unknown>>): RequestFault | undefined {
-  for (const [name, refusal] of REFUSED_PARAMETERS) {
-    const value = Object.hasOwn(body, name) ? body[name] : undefined
-    if (value === undefined || value === null || value === false) continue
-    if (refusal.asks?.(value) ?? true) return fault('unsupported_parameter', [name], refusal.predicate)
-  }
-  return undefined
+export function refusedParameter(body: BodyMembers): RequestFault | undefined {
+  return refusedOf(body, REFUSED_PARAMETERS)
 }
 
 export function refusedTool(tool: unknown, path: FaultPath): RequestFault | undefined {

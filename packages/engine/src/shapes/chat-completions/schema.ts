@@ -1,9 +1,10 @@
 import * as z from 'zod'
-import type { JsonObject } from '../../ask.ts'
 import { CHAT_BOUNDS } from '../bounds.ts'
 import { extensions, metadata } from '../extensions.ts'
-import { isBase64, parseFileData, parseImageUrl } from '../media.ts'
+import { isBase64 } from '../media.ts'
+import { fileData, imageUrl } from '../media-schema.ts'
 import { toolCallId } from '../tool-call-id.ts'
+import { jsonObject, toolName as toolNameOf } from '../tool-schema.ts'
 
 /**
  * The schema of `POST /v1/chat/completions`: validation, OpenAPI and the reference come from it. A parameter that may
@@ -11,21 +12,9 @@ import { toolCallId } from '../tool-call-id.ts'
  * ("must be …") and never quote a value, for they go out in errors.
  */
 
-const TOOL_NAME = /^[a-zA-Z0-9_-]+$/
 const LOGIT_TOKEN = /^\d{1,9}$/
 
-/** A JSON object that is passed on as it came, its key order with it. */
-const jsonObject = z
-  .custom<JsonObject>((value) => typeof value === 'object' && value !== null && !Array.isArray(value), {
-    error: 'must be a JSON object',
-  })
-  .meta({ type: 'object' })
-
-const toolName = z
-  .string()
-  .max(CHAT_BOUNDS.toolNameCharactersMax)
-  .regex(TOOL_NAME, { error: 'must be made of letters, digits, underscores and dashes' })
-
+const toolName = toolNameOf(CHAT_BOUNDS.toolNameCharactersMax)
 const cacheControl = z.object({ type: z.literal('ephemeral'), ttl: z.enum(['5m', '1h']).nullish() }).nullish()
 
 const textPart = z.object({ type: z.literal('text'), text: z.string(), cache_control: cacheControl })
@@ -34,15 +23,7 @@ const refusalPart = z.object({ type: z.literal('refusal'), refusal: z.string() }
 const imagePart = z.object({
   type: z.literal('image_url'),
   image_url: z.object({
-    url: z.string().transform((url, context) => {
-      const source = parseImageUrl(url)
-      if (source) return source
-      context.addIssue({
-        code: 'custom',
-        message: 'must be an http(s) URL, or a base64 data URL of a PNG, JPEG, GIF or WebP image',
-      })
-      return z.NEVER
-    }),
+    url: imageUrl,
     detail: z.enum(['auto', 'low', 'high']).nullish(),
   }),
   cache_control: cacheControl,
@@ -51,12 +32,7 @@ const imagePart = z.object({
 const filePart = z.object({
   type: z.literal('file'),
   file: z.object({
-    file_data: z.string().transform((url, context) => {
-      const source = parseFileData(url)
-      if (source) return source
-      context.addIssue({ code: 'custom', message: 'must be a data URL: data:application/pdf;base64,…' })
-      return z.NEVER
-    }),
+    file_data: fileData,
     filename: z.string().max(CHAT_BOUNDS.filenameCharactersMax).nullish(),
   }),
   cache_control: cacheControl,

@@ -1,36 +1,17 @@
-import type { Tool, ToolChoice } from '../../ask.ts'
-import { fault, type RequestFault } from '../fault.ts'
+import type { ToolWish } from '../tool-choice.ts'
 import type { ChatParameters } from './schema.ts'
 
-type ChosenTools =
-  | { readonly ok: true; readonly tools: readonly Tool[]; readonly toolChoice?: ToolChoice }
-  | RequestFault
-
-/**
- * Settles which tools the model gets and whether it must use one. `allowed_tools` leaves the other tools out of the
- * request: that is the same in every protocol, where OpenAI's own form is known to OpenAI alone.
- */
-export function chooseTools(parameters: ChatParameters, tools: readonly Tool[]): ChosenTools {
-  const choice = parameters.tool_choice ?? undefined
-  if (choice === undefined) return { ok: true, tools }
-  if (typeof choice === 'string') {
-    if (tools.length > 0) return { ok: true, tools, toolChoice: choice }
-    if (choice === 'required')
-      return fault('invalid_request', ['tool_choice'], 'is required, but there are no tools')
-    return { ok: true, tools }
-  }
-  const names = new Set(tools.map((tool) => tool.name))
+/** Which tools a chat call wants. */
+export function toolWish(choice: ChatParameters['tool_choice']): ToolWish | undefined {
+  if (typeof choice !== 'object' || choice === null) return choice ?? undefined
   if (choice.type === 'function') {
-    const { name } = choice.function
-    if (names.has(name)) return { ok: true, tools, toolChoice: { name } }
-    return fault('invalid_request', ['tool_choice', 'function', 'name'], 'must be the name of one of tools')
+    return { type: 'one', name: choice.function.name, nameAt: ['function', 'name'] }
   }
-  const { mode, tools: listed } = choice.allowed_tools
-  const unknown = listed.findIndex((tool) => !names.has(tool.function.name))
-  if (unknown !== -1) {
-    const path = ['tool_choice', 'allowed_tools', 'tools', unknown, 'function', 'name']
-    return fault('invalid_request', path, 'must be the name of one of tools')
+  const { mode, tools } = choice.allowed_tools
+  return {
+    type: 'some',
+    mode,
+    names: tools.map((tool) => tool.function.name),
+    nameAt: (index) => ['allowed_tools', 'tools', index, 'function', 'name'],
   }
-  const allowed = new Set(listed.map((tool) => tool.function.name))
-  return { ok: true, tools: tools.filter((tool) => allowed.has(tool.name)), toolChoice: mode }
 }

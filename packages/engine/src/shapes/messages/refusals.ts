@@ -1,17 +1,13 @@
 import { type FaultPath, fault, isObject, type RequestFault } from '../fault.ts'
+import type { BodyMembers } from '../read-body.ts'
+import { isOff, type Refusal, refusedOf } from '../refused-parameters.ts'
+
+const NO_HOSTED_TOOLS = 'hosted tools run outside the call. Define a tool of your own instead'
 
 /**
  * What of Anthropic's API MESH refuses because it would store, multiply or outsource a call behind the caller's back,
  * or because no price that is held covers it. Refused before the schema is tried, with what to do instead.
  */
-interface Refusal {
-  /** Whether a value asks for the thing at all; without it every value but `null`, `false` and what is empty does. */
-  readonly asks?: (value: unknown) => boolean
-  readonly predicate: string
-}
-
-const NO_HOSTED_TOOLS = 'hosted tools run outside the call. Define a tool of your own instead'
-
 const REFUSED_PARAMETERS: ReadonlyMap<string, Refusal> = new Map<string, Refusal>([
   ['container', { predicate: `is not supported: ${NO_HOSTED_TOOLS}` }],
   ['mcp_servers', { predicate: `is not supported: ${NO_HOSTED_TOOLS}` }],
@@ -42,19 +38,14 @@ const REFUSED_PARAMETERS: ReadonlyMap<string, Refusal> = new Map<string, Refusal
 /** `service_tier` and its like have been looked at: what of them is left asks for nothing. */
 export const LOOKED_AT_PARAMETERS: ReadonlySet<string> = new Set(REFUSED_PARAMETERS.keys())
 
-export function refusedParameter(body: Readonly<Record<string, unknown>>): RequestFault | undefined {
-  for (const [name, { asks, predicate }] of REFUSED_PARAMETERS) {
-    const value = Object.hasOwn(body, name) ? body[name] : undefined
-    if (isNothing(value)) continue
-    if (asks?.(value) ?? true) return fault('unsupported_parameter', [name], predicate)
-  }
-  return undefined
+export function refusedParameter(body: BodyMembers): RequestFault | undefined {
+  return refusedOf(body, REFUSED_PARAMETERS, isOffOrEmpty)
 }
 
-function isNothing(value: unknown): boolean {
-  if (value === undefined || value === null || value === false) return true
+/** Anthropic takes what is empty for nothing. */
+function isOffOrEmpty(value: unknown): boolean {
   if (Array.isArray(value)) return value.length === 0
-  return isObject(value) && Object.keys(value).length === 0
+  return isOff(value) || (isObject(value) && Object.keys(value).length === 0)
 }
 
 export function refusedTool(tool: unknown, path: FaultPath): RequestFault | undefined {

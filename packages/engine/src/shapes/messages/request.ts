@@ -1,10 +1,10 @@
 import type { Message, Tool } from '../../ask.ts'
-import { type BodyContent, excessFault, measureBody } from '../body-measure.ts'
+import type { BodyContent } from '../body-measure.ts'
 import { CHAT_BOUNDS } from '../bounds.ts'
 import { chatRequest } from '../caller-request.ts'
-import { fault, faultOfIssue, isObject, type RequestFault } from '../fault.ts'
+import { fault, isObject } from '../fault.ts'
+import { type BodyMembers, readParameters, readTools, readTurns } from '../read-body.ts'
 import type { ParsedRequest, ParseOptions } from '../shape.ts'
-import { withoutLoneSurrogates } from '../well-formed.ts'
 import { toMessages, toTool } from './content.ts'
 import { toAsk, toolChoiceFault } from './parameters.ts'
 import { LOOKED_AT_PARAMETERS, refusedMessage, refusedParameter, refusedTool } from './refusals.ts'
@@ -28,45 +28,32 @@ export function parseCountedMessages(body: unknown, options: ParseOptions): Pars
 }
 
 function parse(body: unknown, options: ParseOptions, generates: boolean): ParsedRequest {
-  const measure = measureBody(body, messagesContent)
-  if (!measure.fits) return excessFault(measure.excess)
-  const whole = measure.wellFormed ? body : withoutLoneSurrogates(body)
-  if (!isObject(whole)) return fault('invalid_request', [], 'must be a JSON object')
-  const refused = refusedParameter(whole)
-  if (refused) return refused
-  const parameters = messagesParameters.safeParse(whole)
-  if (!parameters.success) return faultOfIssue(parameters.error, [])
-  if (generates && typeof parameters.data.max_tokens !== 'number') {
+  const read = readParameters(body, {
+    contentOf: messagesContent,
+    refused: refusedParameter,
+    parameters: messagesParameters,
+  })
+  if (!read.ok) return read
+  const { members, parameters } = read.value
+  if (generates && typeof parameters.max_tokens !== 'number') {
     return fault('invalid_request', ['max_tokens'], 'is required: say how many tokens the answer may have')
   }
-  const dropped = new Set<string>()
-  const messages = parseConversation(whole.messages, dropped)
-  if (!messages.ok) return messages
-  const tools = parseTools(whole.tools, dropped)
+  const turns = readTurns(members.messages, 'messages', 'an array of messages', {
+    refused: refusedMessage,
+    schemaOf: () => messagesMessage,
+  })
+  if (!turns.ok) return turns
+  const tools = readTools(members.tools, {
+    refused: refusedTool,
+    schema: messagesTool,
+    toTool,
+    nameAt: ['name'],
+  })
   if (!tools.ok) return tools
-  return assemble(whole, parameters.data, messages.items, tools.items, dropped, options)
-}
-
-type Parsed<Item> = { readonly ok: true; readonly items: readonly Item[] } | RequestFault
-
-/** One message at a time, so that a hostile list costs no more than its first bad member. */
-function parseConversation(messages: unknown, dropped: Set<string>): Parsed<Message> {
-  if (!Array.isArray(messages)) return fault('invalid_request', ['messages'], 'must be an array of messages')
-  if (messages.length === 0) return fault('invalid_request', ['messages'], 'must have at least 1 item')
-  if (messages.length > CHAT_BOUNDS.messagesMax) {
-    return fault('invalid_request', ['messages'], `must have at most ${CHAT_BOUNDS.messagesMax} items`)
-  }
-  const items: Message[] = []
-  for (const [index, message] of messages.entries()) {
-    const path = ['messages', index]
-    const refused = refusedMessage(message, path)
-    if (refused) return refused
-    const parsed = messagesMessage.safeParse(message)
-    if (!parsed.success) return faultOfIssue(parsed.error, path)
-    dropDocumentWishes(parsed.data, dropped)
-    items.push(...toMessages(parsed.data))
-  }
-  return { ok: true, items }
+  const dropped = new Set<string>()
+  for (const turn of turns.value) dropDocumentWishes(turn, dropped)
+  dropToolWishes(members.tools, dropped)
+  return assemble(members, parameters, turns.value.flatMap(toMessages), tools.value, dropped, options)
 }
 
 /** Citations would come in blocks that no other provider has, so none are asked for. */
@@ -79,36 +66,18 @@ function dropDocumentWishes({ content }: MessagesMessage, dropped: Set<string>):
   }
 }
 
-function parseTools(tools: unknown, dropped: Set<string>): Parsed<Tool> {
-  if (tools === undefined || tools === null) return { ok: true, items: [] }
-  if (!Array.isArray(tools)) return fault('invalid_request', ['tools'], 'must be an array of tools')
-  if (tools.length > CHAT_BOUNDS.toolsMax) {
-    return fault('invalid_request', ['tools'], `must have at most ${CHAT_BOUNDS.toolsMax} items`)
-  }
-  const items: Tool[] = []
-  const names = new Set<string>()
-  for (const [index, tool] of tools.entries()) {
-    const path = ['tools', index]
-    const refused = refusedTool(tool, path)
-    if (refused) return refused
-    const parsed = messagesTool.safeParse(tool)
-    if (!parsed.success) return faultOfIssue(parsed.error, path)
-    const item = toTool(parsed.data)
-    if (names.has(item.name)) {
-      return fault('invalid_request', [...path, 'name'], 'is used by an earlier tool too')
-    }
-    names.add(item.name)
-    items.push(item)
+/** What tools say that no other provider knows. */
+function dropToolWishes(tools: unknown, dropped: Set<string>): void {
+  for (const tool of Array.isArray(tools) ? tools : []) {
     for (const [member, value] of Object.entries(tool)) {
       const asks = value !== null && value !== false && !Object.hasOwn(messagesTool.shape, member)
       if (asks && dropped.size <= CHAT_BOUNDS.droppedParametersNamedMax) dropped.add(`tools.${member}`)
     }
   }
-  return { ok: true, items }
 }
 
 function assemble(
-  body: Readonly<Record<string, unknown>>,
+  body: BodyMembers,
   parameters: MessagesParameters,
   messages: readonly Message[],
   tools: readonly Tool[],

@@ -1,9 +1,10 @@
 import * as z from 'zod'
-import type { JsonObject, MediaSource } from '../../ask.ts'
 import { CHAT_BOUNDS } from '../bounds.ts'
 import { extensions } from '../extensions.ts'
 import { isBase64, parseImageUrl } from '../media.ts'
+import { media } from '../media-schema.ts'
 import { toolCallId } from '../tool-call-id.ts'
+import { jsonObject, toolName as toolNameOf } from '../tool-schema.ts'
 
 /**
  * The schema of `POST /v1/messages` (https://platform.claude.com/docs/en/api/messages). A parameter that may be absent
@@ -17,31 +18,17 @@ const MESSAGES_BOUNDS = {
   thinkingBudgetTokensMin: 1_024,
 } as const
 
-const TOOL_NAME = /^[a-zA-Z0-9_-]+$/
 const NOT_MEDIA = 'must be base64 of an image/png, image/jpeg, image/gif or image/webp'
 
-/** A JSON object that is passed on as it came, its key order with it. */
-const jsonObject = z
-  .custom<JsonObject>((value) => typeof value === 'object' && value !== null && !Array.isArray(value), {
-    error: 'must be a JSON object',
-  })
-  .meta({ type: 'object' })
-
-const toolName = z
-  .string()
-  .max(MESSAGES_BOUNDS.toolNameCharactersMax)
-  .regex(TOOL_NAME, { error: 'must be made of letters, digits, underscores and dashes' })
-
+const toolName = toolNameOf(MESSAGES_BOUNDS.toolNameCharactersMax)
 const cacheControl = z.object({ type: z.literal('ephemeral'), ttl: z.enum(['5m', '1h']).nullish() }).nullish()
 const base64 = z.string().refine(isBase64, { error: 'must be base64' })
 
 /** An `http` or `https` URL. */
-const mediaUrl = z.string().transform((url, context): MediaSource => {
+const mediaUrl = media((url) => {
   const source = parseImageUrl(url)
-  if (source?.kind === 'url') return source
-  context.addIssue({ code: 'custom', message: 'must be an http or https URL' })
-  return z.NEVER
-})
+  return source?.kind === 'url' ? source : undefined
+}, 'must be an http or https URL')
 
 const textBlock = z.object({ type: z.literal('text'), text: z.string(), cache_control: cacheControl })
 

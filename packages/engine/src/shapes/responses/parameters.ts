@@ -1,6 +1,6 @@
 import type { Ask, Json, Message, ReasoningRequest, ResponseFormat, Tool, ToolChoice } from '../../ask.ts'
-import { fault, type RequestFault } from '../fault.ts'
 import type { ParseOptions } from '../shape.ts'
+import type { ToolWish } from '../tool-choice.ts'
 import type { ResponsesParameters } from './schema.ts'
 
 /** Turns valid parameters, with the input and tools read already, into the engine's form. */
@@ -87,34 +87,14 @@ export function isIncludable(name: string): boolean {
   return name === LOGPROBS || name === 'reasoning.encrypted_content'
 }
 
-type ChosenTools =
-  | { readonly ok: true; readonly tools: readonly Tool[]; readonly toolChoice?: ToolChoice }
-  | RequestFault
-
-/** Settles which tools the model gets and whether it must use one; `allowed_tools` leaves the others out. */
-export function chooseTools(
-  choice: NonNullable<ResponsesParameters['tool_choice']> | undefined,
-  tools: readonly Tool[],
-): ChosenTools {
-  if (choice === undefined) return { ok: true, tools }
-  if (typeof choice === 'string') {
-    if (tools.length > 0) return { ok: true, tools, toolChoice: choice }
-    if (choice === 'required') {
-      return fault('invalid_request', ['tool_choice'], 'is required, but there are no tools')
-    }
-    return { ok: true, tools }
+/** Which tools a response wants. */
+export function toolWish(choice: ResponsesParameters['tool_choice']): ToolWish | undefined {
+  if (typeof choice !== 'object' || choice === null) return choice ?? undefined
+  if (choice.type === 'function') return { type: 'one', name: choice.name, nameAt: ['name'] }
+  return {
+    type: 'some',
+    mode: choice.mode,
+    names: choice.tools.map(({ name }) => name),
+    nameAt: (index) => ['tools', index, 'name'],
   }
-  const names = new Set(tools.map((tool) => tool.name))
-  if (choice.type === 'function') {
-    const { name } = choice
-    if (names.has(name)) return { ok: true, tools, toolChoice: { name } }
-    return fault('invalid_request', ['tool_choice', 'name'], 'must be the name of one of tools')
-  }
-  const unknown = choice.tools.findIndex(({ name }) => !names.has(name))
-  if (unknown !== -1) {
-    const path = ['tool_choice', 'tools', unknown, 'name']
-    return fault('invalid_request', path, 'must be the name of one of tools')
-  }
-  const allowed = new Set(choice.tools.map(({ name }) => name))
-  return { ok: true, tools: tools.filter((tool) => allowed.has(tool.name)), toolChoice: choice.mode }
 }

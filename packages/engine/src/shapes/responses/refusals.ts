@@ -1,18 +1,14 @@
 import { type FaultPath, fault, isObject, type RequestFault } from '../fault.ts'
+import type { BodyMembers } from '../read-body.ts'
+import { type Refusal, refusedOf } from '../refused-parameters.ts'
+
+const NO_CONVERSATIONS =
+  'is not supported: MESH keeps no conversations. Send the earlier turns in input, with store: false'
 
 /**
  * What MESH refuses because it would store, multiply or outsource a call behind the caller's back. Each is said with
  * what to do instead, and refused before the schema is tried.
  */
-interface Refusal {
-  /** Whether a value asks for the thing at all; without it every value but `null` and `false` does. */
-  readonly asks?: (value: unknown) => boolean
-  readonly predicate: string
-}
-
-const NO_CONVERSATIONS =
-  'is not supported: MESH keeps no conversations. Send the earlier turns in input, with store: false'
-
 const REFUSED_PARAMETERS: ReadonlyMap<string, Refusal> = new Map<string, Refusal>([
   ['background', { predicate: 'is not supported: MESH keeps no answers to fetch later. Stream the call' }],
   ['previous_response_id', { predicate: NO_CONVERSATIONS }],
@@ -45,13 +41,8 @@ const REFUSED_PARAMETERS: ReadonlyMap<string, Refusal> = new Map<string, Refusal
 /** Accepted for the sake of clients that always send them; MESH decides them itself. */
 export const LOOKED_AT_PARAMETERS: ReadonlySet<string> = new Set([...REFUSED_PARAMETERS.keys(), 'store'])
 
-export function refusedParameter(body: Readonly<Record<string, unknown>>): RequestFault | undefined {
-  for (const [name, refusal] of REFUSED_PARAMETERS) {
-    const value = Object.hasOwn(body, name) ? body[name] : undefined
-    if (value === undefined || value === null || value === false) continue
-    if (refusal.asks?.(value) ?? true) return fault('unsupported_parameter', [name], refusal.predicate)
-  }
-  return refusedToolChoice(body.tool_choice)
+export function refusedParameter(body: BodyMembers): RequestFault | undefined {
+  return refusedOf(body, REFUSED_PARAMETERS) ?? refusedToolChoice(body.tool_choice)
 }
 
 const HOSTED = 'must be function: hosted tools run outside the call. Define a function tool instead'

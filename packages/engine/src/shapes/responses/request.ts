@@ -1,12 +1,13 @@
 import type { Tool } from '../../ask.ts'
-import { type BodyContent, excessFault, measureBody } from '../body-measure.ts'
+import { type BodyContent, dataLength } from '../body-measure.ts'
 import { CHAT_BOUNDS } from '../bounds.ts'
 import { chatRequest } from '../caller-request.ts'
-import { fault, faultOfIssue, isObject, type RequestFault } from '../fault.ts'
+import { fault, isObject } from '../fault.ts'
+import { type BodyMembers, type Read, readParameters, readTools, readTurns } from '../read-body.ts'
 import type { ParsedRequest, ParseOptions } from '../shape.ts'
-import { withoutLoneSurrogates } from '../well-formed.ts'
+import { chooseTools } from '../tool-choice.ts'
 import { toMessages, toTool } from './input.ts'
-import { chooseTools, isIncludable, toAsk } from './parameters.ts'
+import { isIncludable, toAsk, toolWish } from './parameters.ts'
 import { LOOKED_AT_PARAMETERS, refusedItem, refusedParameter, refusedTool } from './refusals.ts'
 import {
   type InputItem,
@@ -20,81 +21,46 @@ import {
 
 /** Reads the JSON body of `POST /v1/responses`. */
 export function parseResponses(body: unknown, options: ParseOptions): ParsedRequest {
-  const measure = measureBody(body, inputMeasure)
-  if (!measure.fits) return excessFault(measure.excess)
-  const whole = measure.wellFormed ? body : withoutLoneSurrogates(body)
-  if (!isObject(whole)) return fault('invalid_request', [], 'must be a JSON object')
-  const refused = refusedParameter(whole)
-  if (refused) return refused
-  const parameters = responsesParameters.safeParse(whole)
-  if (!parameters.success) return faultOfIssue(parameters.error, [])
-  const items = parseInput(whole.input)
+  const read = readParameters(body, {
+    contentOf: inputMeasure,
+    refused: refusedParameter,
+    parameters: responsesParameters,
+  })
+  if (!read.ok) return read
+  const { members, parameters } = read.value
+  const items = readInput(members.input)
   if (!items.ok) return items
-  const tools = parseTools(whole.tools)
+  const tools = readTools(members.tools, {
+    refused: refusedTool,
+    schema: responsesTool,
+    toTool,
+    nameAt: ['name'],
+  })
   if (!tools.ok) return tools
-  return assemble(whole, parameters.data, items.items, tools.items, options)
+  return assemble(members, parameters, items.value, tools.value, options)
 }
 
-type Parsed<Item> = { readonly ok: true; readonly items: readonly Item[] } | RequestFault
-
-/** One item at a time, so that a hostile list costs no more than its first bad member. */
-function parseInput(input: unknown): Parsed<InputItem> {
-  if (typeof input === 'string') {
-    return input === ''
-      ? fault('invalid_request', ['input'], 'must have at least 1 character')
-      : { ok: true, items: [{ role: 'user', content: input }] }
-  }
-  if (!Array.isArray(input))
-    return fault('invalid_request', ['input'], 'must be a string or an array of items')
-  if (input.length === 0) return fault('invalid_request', ['input'], 'must have at least 1 item')
-  if (input.length > CHAT_BOUNDS.messagesMax) {
-    return fault('invalid_request', ['input'], `must have at most ${CHAT_BOUNDS.messagesMax} items`)
-  }
-  const items: InputItem[] = []
-  for (const [index, item] of input.entries()) {
-    const path = ['input', index]
-    const refused = refusedItem(item, path)
-    if (refused) return refused
-    const isMessage = !isObject(item) || item.type === undefined || item.type === 'message'
-    const parsed = isMessage ? messageItem.safeParse(item) : typedItem.safeParse(item)
-    if (!parsed.success) return faultOfIssue(parsed.error, path)
-    items.push(parsed.data)
-  }
-  return { ok: true, items }
+function readInput(input: unknown): Read<readonly InputItem[]> {
+  if (input === '') return fault('invalid_request', ['input'], 'must have at least 1 character')
+  if (typeof input === 'string') return { ok: true, value: [{ role: 'user', content: input }] }
+  return readTurns(input, 'input', 'a string or an array of items', {
+    refused: refusedItem,
+    schemaOf: (item) => (isMessage(item) ? messageItem : typedItem),
+  })
 }
 
-function parseTools(tools: unknown): Parsed<Tool> {
-  if (tools === undefined || tools === null) return { ok: true, items: [] }
-  if (!Array.isArray(tools)) return fault('invalid_request', ['tools'], 'must be an array of tools')
-  if (tools.length > CHAT_BOUNDS.toolsMax) {
-    return fault('invalid_request', ['tools'], `must have at most ${CHAT_BOUNDS.toolsMax} items`)
-  }
-  const items: Tool[] = []
-  const names = new Set<string>()
-  for (const [index, tool] of tools.entries()) {
-    const path = ['tools', index]
-    const refused = refusedTool(tool, path)
-    if (refused) return refused
-    const parsed = responsesTool.safeParse(tool)
-    if (!parsed.success) return faultOfIssue(parsed.error, path)
-    const item = toTool(parsed.data)
-    if (names.has(item.name)) {
-      return fault('invalid_request', [...path, 'name'], 'is used by an earlier tool too')
-    }
-    names.add(item.name)
-    items.push(item)
-  }
-  return { ok: true, items }
+function isMessage(item: unknown): boolean {
+  return !isObject(item) || item.type === undefined || item.type === 'message'
 }
 
 function assemble(
-  body: Readonly<Record<string, unknown>>,
+  body: BodyMembers,
   parameters: ResponsesParameters,
   items: readonly InputItem[],
   tools: readonly Tool[],
   options: ParseOptions,
 ): ParsedRequest {
-  const chosen = chooseTools(parameters.tool_choice ?? undefined, tools)
+  const chosen = chooseTools(toolWish(parameters.tool_choice), tools)
   if (!chosen.ok) return chosen
   const messages = toMessages(items)
   if (messages.length === 0) return fault('invalid_request', ['input'], 'must say something')
@@ -134,8 +100,4 @@ function mediaBytesOf(part: unknown): number {
   if (part.type === 'input_image') return dataLength(part.image_url, 'data:')
   if (part.type === 'input_file') return dataLength(part.file_data, 'data:')
   return isObject(part.input_audio) ? dataLength(part.input_audio.data, '') : 0
-}
-
-function dataLength(value: unknown, prefix: string): number {
-  return typeof value === 'string' && value.startsWith(prefix) ? value.length : 0
 }

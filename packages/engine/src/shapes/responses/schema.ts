@@ -1,41 +1,17 @@
 import * as z from 'zod'
-import type { JsonObject, MediaSource } from '../../ask.ts'
 import { CHAT_BOUNDS } from '../bounds.ts'
 import { extensions, metadata } from '../extensions.ts'
-import { isBase64, parseFileData, parseImageUrl } from '../media.ts'
+import { isBase64, parseImageUrl } from '../media.ts'
+import { fileData, imageUrl, media } from '../media-schema.ts'
 import { toolCallId } from '../tool-call-id.ts'
+import { jsonObject, toolName as toolNameOf } from '../tool-schema.ts'
 
 /**
  * The schema of `POST /v1/responses`: what of OpenAI's Responses is a call by itself. A parameter that may be absent may
  * be `null`. Custom messages are whole predicates without the field's name, and never quote a value.
  */
 
-const jsonObject = z
-  .custom<JsonObject>((value) => typeof value === 'object' && value !== null && !Array.isArray(value), {
-    error: 'must be a JSON object',
-  })
-  .meta({ type: 'object' })
-
-const toolName = z
-  .string()
-  .max(CHAT_BOUNDS.toolNameCharactersMax)
-  .regex(/^[a-zA-Z0-9_-]+$/, { error: 'must be made of letters, digits, underscores and dashes' })
-
-/** A text that is read into a source of media, or refused with what it must be. */
-function media(read: (text: string) => MediaSource | undefined, message: string) {
-  return z.string().transform((text, context) => {
-    const source = read(text)
-    if (source) return source
-    context.addIssue({ code: 'custom', message })
-    return z.NEVER
-  })
-}
-
-const imageUrl = media(
-  parseImageUrl,
-  'must be an http(s) URL, or a base64 data URL of a PNG, JPEG, GIF or WebP image',
-)
-const fileData = media(parseFileData, 'must be a data URL: data:application/pdf;base64,…')
+const toolName = toolNameOf(CHAT_BOUNDS.toolNameCharactersMax)
 const fileUrl = media((url) => {
   const source = /^data:/i.test(url) ? undefined : parseImageUrl(url)
   return source?.kind === 'url' ? source : undefined
