@@ -3,13 +3,15 @@ import type { Mutation } from './mutation.ts'
 const HOLDS = 'apps/router/src/storage/migrations/0002-books.sql'
 const SETTLEMENTS = 'apps/router/src/storage/migrations/0003-settlements.sql'
 const BUSY_BOOKS = 'apps/router/src/storage/migrations/0005-busy-books.sql'
+const LEANER_BOOKS = 'apps/router/src/storage/migrations/0009-leaner-books.sql'
+const LOST_HOLDS = 'apps/router/src/storage/migrations/0011-lost-holds.sql'
 const TABLES = 'apps/router/src/storage/migrations/0001-tables.sql'
 
 /** What the database itself promises of holds, settlements and grants. */
 export const BOOKS_MUTATIONS: readonly Mutation[] = [
   {
     breaks: 'Books are locked before they are read',
-    file: HOLDS,
+    file: LEANER_BOOKS,
     from: `  perform lock_books(array_agg(r.account_id::text), array_agg(r.livemode)) from unnest(asked) r;
   moment := mesh_now();
   rest_ms`,
@@ -20,42 +22,42 @@ export const BOOKS_MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: 'What a batch has taken of a balance is not there for the next call',
-    file: HOLDS,
+    file: LEANER_BOOKS,
     from: 'balance_left := request.free_nano - nano_taken[slots[1]];',
     to: 'balance_left := request.free_nano;',
     test: 'apps/router/test/books-limits.test.ts',
   },
   {
     breaks: 'What is held already is not there for the next call',
-    file: HOLDS,
+    file: LEANER_BOOKS,
     from: 'coalesce(b.balance_nano - b.held_nano, 0) as free_nano',
     to: 'coalesce(b.balance_nano, 0) as free_nano',
     test: 'apps/router/test/overspend.test.ts',
   },
   {
     breaks: 'A revoked key holds nothing',
-    file: HOLDS,
+    file: LEANER_BOOKS,
     from: `a.status = 'active' and k.revoked_at is null`,
     to: `a.status = 'active'`,
     test: 'apps/router/test/books-stale.test.ts',
   },
   {
     breaks: 'A suspended account holds nothing',
-    file: HOLDS,
+    file: LEANER_BOOKS,
     from: `a.status = 'active' and k.revoked_at is null`,
     to: 'k.revoked_at is null',
     test: 'apps/router/test/books-stale.test.ts',
   },
   {
     breaks: 'A hold is refused where its caller was read before the last change',
-    file: HOLDS,
+    file: LEANER_BOOKS,
     from: `when 'hold' then a.policy_version = r.policy_version`,
     to: `when 'hold' then true`,
     test: 'apps/router/test/books-stale.test.ts',
   },
   {
     breaks: 'A rotated key holds nothing once its grace has ended',
-    file: HOLDS,
+    file: LEANER_BOOKS,
     from: `and (r.kind = 'extend' or coalesce(k.stops_at > moment, true))`,
     to: '',
     test: 'apps/router/test/books-stale.test.ts',
@@ -69,7 +71,7 @@ export const BOOKS_MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: 'A key holds in its own account, world and project alone',
-    file: HOLDS,
+    file: LEANER_BOOKS,
     from: 'and k.account_id = r.account_id and k.livemode = r.livemode and k.project_id = r.project_id',
     to: '',
     test: 'apps/router/test/books-stale.test.ts',
@@ -77,42 +79,42 @@ export const BOOKS_MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: 'requestsPerMinute counts',
-    file: HOLDS,
+    file: LEANER_BOOKS,
     from: 'coalesce(least(room.minute_requests, room.month_requests, room.concurrent_requests), unlimited)',
     to: 'coalesce(least(room.month_requests, room.concurrent_requests), unlimited)',
     test: 'apps/router/test/books-limits.test.ts',
   },
   {
     breaks: 'maxConcurrentRequests counts',
-    file: HOLDS,
+    file: LEANER_BOOKS,
     from: 'coalesce(least(room.minute_requests, room.month_requests, room.concurrent_requests), unlimited)',
     to: 'coalesce(least(room.minute_requests, room.month_requests), unlimited)',
     test: 'apps/router/test/books-limits.test.ts',
   },
   {
     breaks: 'tokensPerMinute counts',
-    file: HOLDS,
+    file: LEANER_BOOKS,
     from: 'coalesce(least(room.minute_tokens, room.month_tokens), unlimited)',
     to: 'coalesce(room.month_tokens, unlimited)',
     test: 'apps/router/test/books-limits.test.ts',
   },
   {
     breaks: 'totalUsdLimit counts',
-    file: HOLDS,
+    file: LEANER_BOOKS,
     from: 'coalesce(least(room.day_nano, room.month_nano, room.total_nano), unlimited)',
     to: 'coalesce(least(room.day_nano, room.month_nano), unlimited)',
     test: 'apps/router/test/books-limits.test.ts',
   },
   {
     breaks: 'dailyUsdLimit counts',
-    file: HOLDS,
+    file: LEANER_BOOKS,
     from: 'coalesce(least(room.day_nano, room.month_nano, room.total_nano), unlimited)',
     to: 'coalesce(least(room.month_nano, room.total_nano), unlimited)',
     test: 'apps/router/test/books-limits.test.ts',
   },
   {
     breaks: 'maxUsdPerRequest counts',
-    file: HOLDS,
+    file: LEANER_BOOKS,
     from: 'call_nano_room[slot] - request.held_nano);',
     to: 'nano_left);',
     test: 'apps/router/test/books-limits.test.ts',
@@ -129,7 +131,7 @@ export const BOOKS_MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: 'Output is never lowered below the floor',
-    file: HOLDS,
+    file: LEANER_BOOKS,
     from: `elsif output >= request.output_tokens_floor then
       nano :=`,
     to: `elsif output >= 1 then
@@ -154,23 +156,56 @@ export const BOOKS_MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: 'What a call held that was taken for dead is charged only where it is still there',
-    file: 'apps/router/src/storage/migrations/0010-late-charges.sql',
-    from: 'u.needed > b.balance_nano - b.held_nano',
+    file: LOST_HOLDS,
+    from: 't.needed > b.balance_nano - b.held_nano',
     to: 'false',
     test: 'apps/router/test/books-settlement.test.ts',
     named: 'still carry it',
   },
   {
     breaks: 'A late charge passes no limit',
-    file: 'apps/router/src/storage/migrations/0010-late-charges.sql',
+    file: LOST_HOLDS,
     from: 'least(room.day_nano, room.month_nano, room.total_nano)',
     to: 'least(room.day_nano, room.month_nano)',
     test: 'apps/router/test/books-settlement.test.ts',
     named: 'still carry it',
   },
   {
+    breaks: 'A call whose hold a crash lost is charged only where others have not spent it',
+    file: LOST_HOLDS,
+    from: 'asked[unpayable] := unpaid(asked[unpayable]);',
+    to: 'null;',
+    test: 'apps/router/test/books-crash.test.ts',
+    named: 'before its router has noticed',
+  },
+  {
+    breaks: 'A hold that a crash lost is not put back where others have spent it',
+    file: LOST_HOLDS,
+    from: `    where i.place <> all (spent)
+  ), '[]');`,
+    to: `  ), '[]');`,
+    test: 'apps/router/test/books-crash.test.ts',
+    named: 'when its router is back',
+  },
+  {
+    breaks: 'A call whose caller was told that nothing is charged is never charged later',
+    file: LOST_HOLDS,
+    from: `        and e.error_code is distinct from 'storage_unavailable'\n`,
+    to: '',
+    test: 'apps/router/test/books-crash.test.ts',
+    named: 'is not charged again',
+  },
+  {
+    breaks: 'A late charge is not made once its idempotency key may have been charged again',
+    file: LOST_HOLDS,
+    from: `where s.idempotency = 'billed' and not exists`,
+    to: 'where false and not exists',
+    test: 'apps/router/test/books-settlement.test.ts',
+    named: 'may have been charged again',
+  },
+  {
     breaks: 'A call is settled once',
-    file: SETTLEMENTS,
+    file: LOST_HOLDS,
     from: `      when s.turn > 1 then null
       when e.id is null then s.call_id`,
     to: `      when e.id is null or s.turn > 0 then s.call_id`,
@@ -178,14 +213,14 @@ export const BOOKS_MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: 'What was held is given back when a call ends',
-    file: SETTLEMENTS,
+    file: LOST_HOLDS,
     from: 'balance_nano = b.balance_nano - d.total_nano, held_nano = b.held_nano - d.held_nano',
     to: 'balance_nano = b.balance_nano - d.total_nano',
     test: 'apps/router/test/books-settlement.test.ts',
   },
   {
     breaks: 'A settlement takes what it says from the balance',
-    file: SETTLEMENTS,
+    file: LOST_HOLDS,
     from: 'balance_nano = b.balance_nano - d.total_nano, held_nano = b.held_nano - d.held_nano',
     to: 'held_nano = b.held_nano - d.held_nano',
     test: 'apps/router/test/books-settlement.test.ts',
@@ -200,15 +235,16 @@ export const BOOKS_MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: 'Every transaction of the ledger sums to zero',
-    file: SETTLEMENTS,
+    file: LEANER_BOOKS,
     from: `values (1, 'customer', -s.total_nano), (2, 'revenue', s.total_nano),`,
     to: `values (1, 'customer', -s.total_nano),`,
     test: 'apps/router/test/books-settlement.test.ts',
   },
   {
     breaks: 'A settlement that comes after its hold was reaped is posted',
-    file: SETTLEMENTS,
+    file: LOST_HOLDS,
     from: `      when e.billing_reason = 'router_crash' and s.billing_reason <> 'router_crash'
+        and e.error_code is distinct from 'storage_unavailable'
         and not exists (select from events late where late.id = s.call_id || '_late') then s.call_id || '_late'
 `,
     to: '',
@@ -217,7 +253,7 @@ export const BOOKS_MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: 'A settlement that is withdrawn is refunded',
-    file: SETTLEMENTS,
+    file: LOST_HOLDS,
     from: '  perform refund_withdrawn(asked, moment);\n',
     to: '',
     test: 'apps/router/test/books-settlement.test.ts',

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { MeshError } from '../src/errors.ts'
-import type { HoldDecision, HoldRequest } from '../src/ledger/books.ts'
+import type { HoldDecision, HoldRequest, Payer } from '../src/ledger/books.ts'
 import type { PostgresBooks } from '../src/ledger/postgres-books.ts'
 import { verifyBooks } from '../src/ledger/verify-books.ts'
-import { type Database, openDatabase } from '../src/storage/database.ts'
+import { type ConnectionOptions, type Database, openDatabase } from '../src/storage/database.ts'
 import { migrate } from '../src/storage/migrate.ts'
 import {
   bookOf,
@@ -18,6 +18,7 @@ import {
 } from './support/books-fixture.ts'
 import { startTestPostgres } from './support/test-postgres.ts'
 import { until } from './support/until.ts'
+import { startWayTo } from './support/way-to-database.ts'
 
 test('a crash of PostgreSQL loses holds, which come back before any other, and no settlement', async (t) => {
   const postgres = await startTestPostgres()
@@ -83,6 +84,51 @@ test('a crash of PostgreSQL loses holds, which come back before any other, and n
   await assertSound(database)
 })
 
+test('of what a crash lost of one router another gives away nothing that is charged twice', async (t) => {
+  const postgres = await startTestPostgres()
+  const connection = { ...postgres.server, database: 'postgres' }
+  const way = await startWayTo({ connection })
+  const opened: Database[] = []
+  const open = (at: ConnectionOptions, poolSize = 4): Database => {
+    const options = { poolSize, applicationName: 'mesh-test', statementTimeoutMs: 10_000 }
+    opened.push(openDatabase(at, options))
+    return opened.at(-1) ?? assert.fail()
+  }
+  await migrate(open(connection).pool)
+  const { database, routers, openRouter } = await openBooksFixture(
+    t,
+    {},
+    {
+      database: (poolSize) => open(connection, poolSize),
+      async close() {
+        await Promise.all(opened.map((each) => each.close()))
+        await way.close()
+        await postgres.stop()
+      },
+    },
+  )
+  const [quick] = routers
+  assert.ok(quick)
+  const slow = await openRouter({ database: open({ url: way.url }) })
+  const payer = await makeAccount(database, { balanceNano: 1_900n })
+  const other = await makeAccount(database)
+
+  const crash = await prepareCrash(database)
+  const lost = holdRequest(payer)
+  const held = granted(await slow.hold(lost))
+  way.cut()
+  await crash()
+  await until('the other router decides again', () => canHold(quick, other))
+  const next = holdRequest(payer)
+  const given = granted(await quick.hold(next))
+  way.restore()
+  const { isUnpayable } = await slow.settle(settlementOf(lost, held))
+  await quick.settle(settlementOf(next, given))
+  assert.equal(isUnpayable, true)
+  assert.deepEqual(await bookOf(database, payer), { balanceNano: 900n, heldNano: 0n })
+  await assertSound(database)
+})
+
 test('a settlement whose hold was lost posts in full and counts once', async (t) => {
   const { database, routers } = await openBooksFixture(t, { routers: 2 })
   const [books, other] = routers
@@ -104,6 +150,62 @@ test('a settlement whose hold was lost posts in full and counts once', async (t)
   assert.equal((await books.hold(holdRequest(payer))).granted, true)
   assert.equal((await books.hold(holdRequest(payer))).granted, false)
 })
+
+for (const returns of [true, false]) {
+  const when = returns ? 'when its router is back' : 'before its router has noticed'
+  test(`what others hold of a lost hold is not charged again ${when}`, async (t) => {
+    const { database, routers } = await openBooksFixture(t, { routers: 2 })
+    const [books, other] = routers
+    assert.ok(books && other)
+    const elsewhere = await makeAccount(database)
+    for (const options of [{ balanceNano: 1_900n }, { project: { daily_nano: 1_900n } }]) {
+      const payer = await makeAccount(database, options)
+      const before = await bookOf(database, payer)
+      const lost = holdRequest(payer)
+      const held = granted(await books.hold(lost))
+      const ofPayer = `where account_id = '${payer.accountId}'`
+      await database.pool.query(
+        `delete from holds ${ofPayer}; delete from counters ${ofPayer}; update balances set held_nano = 0 ${ofPayer}`,
+      )
+      const next = holdRequest(payer)
+      const given = granted(await other.hold(next))
+      if (returns) {
+        await database.pool.query(
+          `select pg_terminate_backend(pid) from pg_stat_activity
+           where datname = current_database() and query like 'select * from hold_calls%'`,
+        )
+        await until('it decides again', () => canHold(books, elsewhere))
+        assert.ok(!(await heldCalls(database)).includes(lost.callId))
+      }
+      const settlement = settlementOf(lost, held)
+      assert.deepEqual(await books.settle(settlement), { duplicate: false, isUnpayable: true })
+      await other.settle(settlementOf(next, given, { totalNano: 600n }))
+      assert.deepEqual(await books.settle(settlement), { duplicate: true, isUnpayable: true })
+      assert.deepEqual(await bookOf(database, payer), {
+        balanceNano: before.balanceNano - 600n,
+        heldNano: 0n,
+      })
+      const { rows } = await database.pool.query(
+        'select billing_reason, error_code, total_nano, absorbed_nano, receipt_id from events where id = $1',
+        [lost.callId],
+      )
+      assert.deepEqual(rows, [
+        {
+          ...{ billing_reason: 'router_crash', error_code: 'storage_unavailable', receipt_id: null },
+          ...{ total_nano: 0n, absorbed_nano: 500n },
+        },
+      ])
+      await assertSound(database)
+    }
+  })
+}
+
+async function canHold(books: PostgresBooks, payer: Payer): Promise<boolean> {
+  return await books.hold(holdRequest(payer)).then(
+    () => true,
+    () => false,
+  )
+}
 
 /** Asks again while what was under way is lost with the connection. */
 async function holdWhenBack(books: PostgresBooks, request: HoldRequest): Promise<HoldDecision> {

@@ -383,6 +383,42 @@ test('a call of which nothing was delivered in time is not charged, though it wa
   await assertSound(database)
 })
 
+test('a settlement whose hold was reaped is not charged once its idempotency key may have been charged again', async (t) => {
+  const { database, routers } = await openBooksFixture(t)
+  const [books] = routers
+  assert.ok(books)
+  const payer = await makeAccount(database, { balanceNano: 10_000n })
+  const claims = createIdempotencyClaims(database)
+  const claimOf = (callId: Settlement['callId']) => ({
+    accountId: payer.accountId,
+    livemode: true,
+    keyHmac: Buffer.from('key'),
+    bodyHmac: Buffer.from('body'),
+    callId,
+  })
+  const first = holdRequest(payer)
+  assert.equal((await claims.claim(claimOf(first.callId))).outcome, 'claimed')
+  const held = granted(await books.hold(first))
+  await database.query
+    .updateTable('holds')
+    .set({ expires_at: new Date(0) })
+    .execute()
+  assert.equal(await books.reap(), 1)
+
+  const repeat = holdRequest(payer)
+  assert.equal((await claims.claim(claimOf(repeat.callId))).outcome, 'in_progress')
+  await database.pool.query(`select forget_idempotency_keys(interval '0')`)
+  assert.equal((await claims.claim(claimOf(repeat.callId))).outcome, 'claimed')
+  await books.settle(
+    settlementOf(repeat, granted(await books.hold(repeat)), { totalNano: 600n, idempotency: 'billed' }),
+  )
+
+  const late = await books.settle(settlementOf(first, held, { idempotency: 'billed' }))
+  assert.deepEqual(late, { duplicate: true, isUnpayable: true })
+  assert.deepEqual(await bookOf(database, payer), { balanceNano: 9_400n, heldNano: 0n })
+  await assertSound(database)
+})
+
 test('an idempotency key is claimed once, replays what was billed and is freed by what was not', async (t) => {
   const { database, routers } = await openBooksFixture(t)
   const [books] = routers

@@ -24,7 +24,7 @@ export interface Settled {
  * Posts the end of a call. When it resolves the charge is on disk; the caller's answer may end.
  * @throws MeshError `storage_unavailable` when that takes longer than callers wait; then a call whose answer had not
  * begun is not charged, and one whose answer had is charged as soon as the books can be written. Also where this router
- * was taken for dead, and others have spent what the call held: then it is not charged.
+ * was taken for dead, or a crash lost its holds, and others have spent what the call held: then it is not charged.
  */
 export async function settle(
   admitted: Admitted,
@@ -68,7 +68,7 @@ const LATE_AFTER_CONTENT = new MeshError(
 )
 const UNPAYABLE = new MeshError(
   'storage_unavailable',
-  'This router stood still for so long that what the call held is spent. Nothing was charged: send the request again.',
+  'What was held for this call was lost, and is spent by others. Nothing was charged: send the request again.',
 )
 
 /** The charge of an answer that MESH itself kept from its caller: all that it cost is carried by MESH. */

@@ -166,8 +166,8 @@ export interface Settled {
   readonly ledgerEntryId?: LedgerEntryId
   readonly duplicate: boolean
   /**
-   * It had been settled at nothing, and stays so: its router was taken for dead, and what was held for it is spent by
-   * others. See `storage/migrations/0010-late-charges.sql`.
+   * It is settled at nothing: its router was taken for dead, or a crash of the database lost its hold, and what was held
+   * for it is spent by others. See `storage/migrations/0010-late-charges.sql` and `0011-lost-holds.sql`.
    */
   readonly isUnpayable?: true
 }

@@ -17,7 +17,7 @@ export interface RunningCallsOptions {
 
 interface NotRestored {
   readonly call_id: CallId
-  readonly outcome: 'busy' | 'refused'
+  readonly outcome: 'busy' | 'spent' | 'refused'
 }
 
 interface RunningCall {
@@ -94,7 +94,8 @@ export class RunningCalls {
 
   /**
    * Puts back what the database has lost of these holds. Those whose book somebody else has come back when he gives it
-   * back; meanwhile they are among `unrestoredBooks`. Rejects with PostgreSQL's errors.
+   * back; meanwhile they are among `unrestoredBooks`. Those whose money another router gave away by then never do: such
+   * a call is widened no more, and charged only where its account still carries it. Rejects with PostgreSQL's errors.
    */
   async restore(client: Pick<pg.Client, 'query'>): Promise<void> {
     this.#unrestored.clear()
@@ -119,6 +120,7 @@ export class RunningCalls {
       for (const callId of asked) this.#unrestored.delete(callId)
       for (const { call_id: callId, outcome } of rows) {
         if (outcome === 'refused') log.error('a lost hold could not be put back', { callId })
+        else if (outcome === 'spent') log.warn('what a lost hold held is spent by others', { callId })
         else if (this.#calls.has(callId)) this.#unrestored.add(callId)
       }
     }

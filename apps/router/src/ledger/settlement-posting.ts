@@ -40,7 +40,7 @@ export async function postSettlements(
     if (duplicate === null) return 'busy'
     if (ledger_entry_id !== null) return { ledgerEntryId: siblingId('led', ledger_entry_id), duplicate }
     // Whatever is charged has its entry.
-    const isUnpayable = duplicate && (batch[index]?.settlement.totalNano ?? 0n) > 0n
+    const isUnpayable = (batch[index]?.settlement.totalNano ?? 0n) > 0n
     return { duplicate, ...(isUnpayable ? { isUnpayable } : {}) }
   })
 }
