@@ -5,6 +5,7 @@ import { CONTENT_MUTATIONS } from './content.ts'
 import { CREDENTIAL_MUTATIONS } from './credentials.ts'
 import { DATABASE_FAULT_MUTATIONS } from './database-faults.ts'
 import { UPSTREAM_MUTATIONS } from './hostile-upstreams.ts'
+import { JSON_FORMAT_MUTATIONS } from './json-format.ts'
 import { METRICS_MUTATIONS } from './metrics.ts'
 import type { Mutation } from './mutation.ts'
 import { PROMPT_CACHE_MUTATIONS } from './prompt-caches.ts'
@@ -24,6 +25,7 @@ export const MUTATIONS: readonly Mutation[] = [
   ...CREDENTIAL_MUTATIONS,
   ...DATABASE_FAULT_MUTATIONS,
   ...UPSTREAM_MUTATIONS,
+  ...JSON_FORMAT_MUTATIONS,
   ...METRICS_MUTATIONS,
   ...PROMPT_CACHE_MUTATIONS,
   ...RESTORE_MUTATIONS,

@@ -62,3 +62,10 @@ export function inputTokens(buckets: TokenBuckets): number {
 export function outputTokens(buckets: TokenBuckets): number {
   return buckets.output + buckets.reasoning + buckets.outputAudio + buckets.outputImage
 }
+
+/** Two calls' tokens together. */
+export function addBuckets(left: TokenBuckets, right: TokenBuckets): TokenBuckets {
+  const sum = { ...left }
+  for (const name of BUCKET_NAMES) sum[name] += right[name]
+  return sum
+}

@@ -24,6 +24,11 @@ export interface AnswerInput {
   /** What probably went in, in tokens: for as long as the provider has not said it. */
   readonly inputEstimate: number
   readonly outlet: Outlet
+  /**
+   * Where the answer is to be JSON and nothing holds its provider to it: nothing of its text leaves before it is whole;
+   * of any JSON object, before it has begun with a brace.
+   */
+  readonly keepsBack?: 'json_object' | 'json_schema'
 }
 
 /**
@@ -36,6 +41,7 @@ export class Answer {
   #reply: Reply | undefined
   #reported: TokenBuckets | undefined
   #text = ''
+  #said = ''
   #contentSent = false
   #firstContentAtMs: number | undefined
   #finishReason: FinishReason | undefined
@@ -59,7 +65,25 @@ export class Answer {
     return this.#finishReason
   }
 
+  /** What its first choice has said in text, where it is kept back to be looked at. */
+  get said(): string {
+    return this.#said
+  }
+
+  /** Whether nothing of it has been rendered: it can be given up, or changed. */
+  get isKeptBack(): boolean {
+    return this.#reply === undefined
+  }
+
+  /** Says something else in the place of the text of an answer that is kept back. */
+  replaceText(text: string): void {
+    const kept = this.#pending.filter(({ type }) => type !== 'text')
+    const end = kept.findIndex(({ type }) => type === 'finish')
+    this.#pending = kept.toSpliced(end === -1 ? kept.length : end, 0, { type: 'text', choice: 0, text })
+  }
+
   take(event: StreamEvent, nowMs: number): void {
+    if (this.#input.keepsBack && event.type === 'text' && event.choice === 0) this.#said += event.text
     if (event.type === 'usage') this.#reported = event.usage.buckets
     if (event.type === 'usage' || event.type === 'failure' || event.type === 'end') return
     if (event.type === 'finish' && (event.choice === 0 || !this.#finishReason))
@@ -99,6 +123,10 @@ export class Answer {
   }
 
   #isVisible(event: StreamEvent): boolean {
+    const { keepsBack } = this.#input
+    if (keepsBack && (event.type === 'text' || event.type === 'reasoning')) {
+      return keepsBack === 'json_object' && this.#said.trimStart().startsWith('{')
+    }
     return isOutput(event) && !(event.type === 'reasoning' && this.#input.ask.reasoning?.exclude)
   }
 }

@@ -1,4 +1,5 @@
 import type { TokenBuckets } from '@mesh/catalog/token-buckets.ts'
+import type { JsonResult } from './emulated-json.ts'
 import type { Failure } from './failure.ts'
 import type { Candidate } from './plan.ts'
 import type { FinishReason, UsageFlag } from './stream-event.ts'
@@ -49,6 +50,8 @@ export interface RunOutcome {
   readonly failure?: Failure
   readonly usage: MeteredUsage
   readonly finishReason?: FinishReason
+  /** How the JSON that was asked for came about; absent where none was asked for, or nobody answered. */
+  readonly json?: JsonResult
   /** Whether any content byte left for the caller. */
   readonly contentSent: boolean
   /** The output that the last provider was allowed, in tokens, where it is less than was asked for: no more was held. */

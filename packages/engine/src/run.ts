@@ -3,11 +3,14 @@ import { Answer, type OpenReply } from './answer.ts'
 import type { Ask, AskShape } from './ask.ts'
 import { type AttemptLimits, UpstreamAttempt } from './attempt.ts'
 import type { Cancel, Clock } from './clock.ts'
+import { emulatedFormat } from './emulated-json.ts'
 import { ExpectedAnswer } from './expected-answer.ts'
 import { isOfCredential } from './failure.ts'
 import { reportOf } from './health/attempt-report.ts'
 import { type Gate, OPEN_GATE } from './health/gate.ts'
+import { boundInput } from './input-bound.ts'
 import { estimateInput } from './input-estimate.ts'
+import { type Exchanged, finishJson } from './json-answer.ts'
 import { Meter, mayThinkUnseen } from './meter.ts'
 import { Outlet } from './outlet.ts'
 import { OutputAllowance } from './output-allowance.ts'
@@ -101,6 +104,8 @@ interface Call extends RunInput {
   readonly outlet: Outlet
   readonly allowance: OutputAllowance
   readonly deadlineAtMs: number
+  /** Where an answer is asked for once more: what the first one left of the hold, in tokens. */
+  readonly outputTokensLeft?: number
 }
 
 /** Sends a call to one candidate, where its gate lets it through, and relays what it says, to its end. */
@@ -127,13 +132,31 @@ async function tryCandidate(call: Call, candidate: Candidate): Promise<Trial> {
 }
 
 async function tryDispatched(call: Call, candidate: Candidate, target: UpstreamTarget): Promise<Trial> {
-  const { engine, outlet, allowance } = call
+  const { outlet } = call
   const holding = holdWhole(call, candidate)
   if (holding !== undefined) {
     await holding
     if (outlet.isLeft)
       return trialWithoutDispatch(candidate, { outcome: 'not_dispatched', reason: 'cancelled' })
   }
+  const first = await exchange(call, candidate, target)
+  return finishJson({
+    ...{ ask: call.ask, candidate, first, outputTokensHeld: call.allowance.heldTokens },
+    isAwaited: () => !outlet.isLeft,
+    askAgain: ({ ask, candidate: roomed, outputTokensLeft }) =>
+      exchange(
+        {
+          ...{ ...call, ask, outputTokensLeft },
+          shape: { ...call.shape, inputTokensBound: boundInput(ask) },
+        },
+        roomed,
+        target,
+      ),
+  })
+}
+
+async function exchange(call: Call, candidate: Candidate, target: UpstreamTarget): Promise<Exchanged> {
+  const { engine, outlet, allowance } = call
   const dispatched = dispatch(call, candidate, target)
   const stopLeaving = whenReaderLeaves(call, dispatched)
   const stopTicking = wakeWhileUnseen(call, dispatched)
@@ -145,11 +168,12 @@ async function tryDispatched(call: Call, candidate: Candidate, target: UpstreamT
     stopLeaving()
     dispatched.attempt.stop()
   }
-  return trialOf(dispatched, end, {
+  const trial = trialOf(dispatched, end, {
     readerLeft: outlet.isLeft,
-    outputTokensHeld: allowance.heldTokens,
+    outputTokensHeld: call.outputTokensLeft ?? allowance.heldTokens,
     nowMs: engine.clock.monotonic(),
   })
+  return { dispatched, trial }
 }
 
 /**
@@ -197,15 +221,18 @@ function dispatch(call: Call, candidate: Candidate, target: UpstreamTarget): Dis
     },
     deadlineAtMs: call.deadlineAtMs,
   })
+  const format = emulatedFormat(ask, endpoint)
   const answer = new Answer({
     candidate,
     ask,
     openReply: call.openReply,
     inputEstimate: estimate.usual,
     outlet: call.outlet,
+    ...(format ? { keepsBack: call.outputTokensLeft === undefined ? format.type : 'json_schema' } : {}),
   })
   return {
     candidate,
+    keepsBack: format !== undefined,
     attempt,
     meter,
     answer,
@@ -259,7 +286,7 @@ async function relay(call: Call, dispatched: Dispatched): Promise<RelayEnd> {
       if (step.end.type !== 'complete') return step.end
       const { incomplete } = dispatched.expected
       if (incomplete) return { type: 'failed', failure: incomplete }
-      await answer.complete()
+      if (!dispatched.keepsBack) await answer.complete()
       return step.end
     }
     const end = await takeWhileHeld(call, dispatched, step.events)

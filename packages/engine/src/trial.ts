@@ -1,6 +1,7 @@
-import { EMPTY_BUCKETS } from '@mesh/catalog/token-buckets.ts'
+import { addBuckets, EMPTY_BUCKETS } from '@mesh/catalog/token-buckets.ts'
 import type { Answer } from './answer.ts'
 import type { AttemptEnd, UpstreamAttempt } from './attempt.ts'
+import type { JsonResult } from './emulated-json.ts'
 import type { ExpectedAnswer } from './expected-answer.ts'
 import type { Failure } from './failure.ts'
 import type { Meter } from './meter.ts'
@@ -15,6 +16,8 @@ export interface Dispatched {
   readonly meter: Meter
   readonly answer: Answer
   readonly expected: ExpectedAnswer
+  /** Whether its answer is kept back until it was looked at. */
+  readonly keepsBack: boolean
   /** Whether the upstream was asked to stream. */
   readonly isStreamed: boolean
   /** How many answers it was asked for. */
@@ -43,6 +46,7 @@ export interface Trial {
   readonly outputTokensLowered?: number
   readonly droppedParameters: readonly string[]
   readonly finishReason?: FinishReason
+  readonly json?: JsonResult
   readonly firstContentAtMs?: number
   /** How quickly it answered; only a stream shows that, and only one that was dispatched. */
   readonly pace?: { readonly firstTokenMs: number; readonly afterwardsMs: number }
@@ -100,6 +104,27 @@ function usageOf(
   return { ...usage, flags: [...usage.flags, 'exceeds_cap'] }
 }
 
+/** An answer that was asked for twice: both are charged, and the second is what its caller gets. */
+export function repairedTrial(first: Trial, second: Trial): Trial {
+  const { candidate } = first.attempt
+  const durationMs = first.attempt.durationMs + second.attempt.durationMs
+  return {
+    ...second,
+    attempt: { ...second.attempt, candidate, durationMs },
+    usage: usageTogether(first.usage, second.usage),
+    ...(first.pace ? { pace: first.pace } : {}),
+  }
+}
+
+function usageTogether(first: MeteredUsage, second: MeteredUsage): MeteredUsage {
+  const isReported = first.source === 'reported' && second.source === 'reported'
+  return {
+    buckets: addBuckets(first.buckets, second.buckets),
+    source: isReported ? 'reported' : 'estimated',
+    flags: [...new Set([...first.flags, ...second.flags])],
+  }
+}
+
 /** An attempt that ended before anything was sent. */
 export function trialWithoutDispatch(candidate: Candidate, failure: Failure): Trial {
   return {
@@ -140,6 +165,7 @@ export function outcomeOf(
     ...failureToTell(status, attempt),
     usage,
     ...(finishReason ? { finishReason } : {}),
+    ...(last.json && isServed ? { json: last.json } : {}),
     contentSent,
     ...(last.outputTokensLowered === undefined ? {} : { outputTokensLowered: last.outputTokensLowered }),
     droppedParameters,

@@ -43,10 +43,17 @@ export function routingReport(
     })),
     snapshot: plan.snapshot,
     ...outputCap(hold, outcome),
+    ...jsonReport(outcome),
     ...(outcome.droppedParameters.length > 0 ? { dropped_params: [...outcome.droppedParameters] } : {}),
     ...(unknown > 0 ? { unknown_params: unknown } : {}),
     privacy: { ...privacy },
   }
+}
+
+/** Whether a provider was held to the JSON that was asked for, or asked for it in words, and what came of that. */
+function jsonReport({ json }: RunOutcome): JsonObject {
+  if (json === undefined) return {}
+  return { response_format: json === 'native' ? { mode: 'native' } : { mode: 'emulated', result: json } }
 }
 
 /** The output cap that the provider was told, where balance or limits made it less than what was asked for. */
