@@ -65,6 +65,8 @@ export interface Routing {
   readonly output_cap?: number
   readonly output_cap_by?: string
   readonly dropped_params?: readonly string[]
+  /** How many parameters MESH does not know; an event has their number, an answer their names. */
+  readonly unknown_params?: number
   readonly privacy: PrivacyReport
 }
 
@@ -154,7 +156,7 @@ export interface RoutePlan {
     readonly provider: string
     readonly privacy_class: PrivacyClass
     readonly expected_cost_usd: string
-    readonly max_cost_usd: string | null
+    readonly max_cost_usd: string
   }[]
   readonly excluded: readonly {
     readonly model: string

@@ -2,6 +2,7 @@ import type OpenAI from 'openai'
 import type { APIPromise } from 'openai'
 import type { BillingReason } from '../billing-reasons.ts'
 import type { Routing } from '../call.ts'
+import type { ErrorCode } from '../error-codes.ts'
 import type { AccountId, CallId, KeyId, ProjectId, ReceiptId } from '../ids.ts'
 import { type ListParams, listOf, type MeshList } from '../page.ts'
 import type { PrivacyReport } from '../privacy.ts'
@@ -30,7 +31,7 @@ export interface RequestEvent {
   readonly modelServed: string | null
   readonly provider: string | null
   readonly status: number
-  readonly errorCode: string | null
+  readonly errorCode: ErrorCode | null
   readonly stream: boolean
   readonly billingReason: BillingReason
   readonly finishReason: string | null
@@ -47,7 +48,7 @@ export interface RequestEvent {
   readonly receiptId: ReceiptId | null
   readonly attempts: readonly Attempt[]
   /** A refused call has only what was known of it. */
-  readonly routing: Partial<Routing> & { readonly unknown_params?: number }
+  readonly routing: Partial<Routing>
   readonly privacy: PrivacyReport
   readonly firstTokenMs: number | null
   readonly durationMs: number

@@ -36,7 +36,7 @@ export interface MeshModel extends OpenAI.Model {
     readonly output_modalities: readonly string[]
   }
   readonly capabilities?: Readonly<Record<string, boolean>>
-  readonly quality?: { readonly score: number; readonly source: string; readonly date: string } | null
+  readonly quality?: { readonly score?: number; readonly source: string; readonly date: string } | null
   readonly pricing?: ModelPricing | null
   readonly top_provider?: {
     readonly context_length: number
@@ -69,15 +69,15 @@ export interface ModelEndpoint {
   readonly input_modalities: readonly string[]
   readonly pricing: ModelPricing | null
   /** Where and when other prices hold: beyond a size of the input, or at a time of day. */
-  readonly pricing_exceptions: readonly (Partial<ModelPricing> & {
+  readonly pricing_exceptions: readonly (ModelPricing & {
     readonly above_input_tokens?: number
     readonly from_utc?: string
     readonly until_utc?: string
   })[]
-  readonly cancel_stops_billing: boolean
+  readonly cancel_stops_billing: boolean | 'unknown'
   readonly data_policy: {
-    readonly retention: 'none' | 'limited' | 'unknown'
-    readonly training: 'no' | 'yes' | 'unknown'
+    readonly retention: string
+    readonly training: string
     readonly source?: string
     readonly date?: string
   }
@@ -87,7 +87,7 @@ export interface ModelEndpoint {
     readonly confidential_host: Readonly<Record<string, unknown>> | null
   }
   readonly health: {
-    readonly breaker: 'closed' | 'open' | 'half_open'
+    readonly breaker: string
     readonly success_rate: number
     readonly first_token_ms_p50: number | null
     readonly tokens_per_second_p50: number | null

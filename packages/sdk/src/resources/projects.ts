@@ -16,7 +16,7 @@ export interface Project {
 }
 
 export interface DeletedProject extends Project {
-  readonly deleted: boolean
+  readonly deleted: true
 }
 
 export interface ProjectCreateParams {

@@ -13,7 +13,13 @@ export interface UsageParams {
 }
 
 /** The sums of one group. USD as decimal strings. */
-export type UsageRow = { readonly [Group in UsageGroup]?: string | null } & {
+export interface UsageRow {
+  readonly day?: string
+  /** Null for calls that nobody served. */
+  readonly model?: string | null
+  readonly provider?: string | null
+  readonly project?: string
+  readonly key?: string
   readonly requests: number
   readonly inputTokens: number
   readonly outputTokens: number
