@@ -138,8 +138,8 @@ export const STRANGER_MUTATIONS: readonly Mutation[] = [
   {
     breaks: 'A key is refused once its maker is revoked',
     file: 'apps/router/src/accounts/key-revocation.ts',
-    from: "      return where.or([where('lineage_id', 'in', lineages), where('parent_lineage_id', 'in', lineages)])",
-    to: "      return where('lineage_id', 'in', lineages)",
+    from: "where.or([where('lineage_id', 'in', lineages), where('parent_lineage_id', 'in', lineages)])",
+    to: "where('lineage_id', 'in', lineages)",
     test: 'apps/router/test/tenant-authority.test.ts',
   },
   {

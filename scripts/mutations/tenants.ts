@@ -5,6 +5,14 @@ const KEYS_TEST = 'apps/router/test/keys.test.ts'
 /** Who may do and see what. */
 export const TENANT_MUTATIONS: readonly Mutation[] = [
   {
+    breaks: 'A revoked lineage ends the calls of keys that a rotation stopped before',
+    file: 'apps/router/src/accounts/key-revocation.ts',
+    from: '[...revoked, ...replaced].map',
+    to: 'revoked.map',
+    test: 'apps/router/test/revocation.test.ts',
+    named: 'within the grace of a rotation',
+  },
+  {
     breaks: 'A key reads the keys of its own account alone',
     file: 'apps/router/src/accounts/key-records.ts',
     from: `(principal.kind === 'operator' || row.account_id === principal.caller.account.id) &&`,
@@ -65,15 +73,15 @@ export const TENANT_MUTATIONS: readonly Mutation[] = [
   {
     breaks: 'A revoked key stops the keys that it made',
     file: 'apps/router/src/accounts/key-revocation.ts',
-    from: `return where.or([where('lineage_id', 'in', lineages), where('parent_lineage_id', 'in', lineages)])`,
-    to: `return where('lineage_id', 'in', lineages)`,
+    from: `where.or([where('lineage_id', 'in', lineages), where('parent_lineage_id', 'in', lineages)])`,
+    to: `where('lineage_id', 'in', lineages)`,
     test: KEYS_TEST,
   },
   {
     breaks: 'A revoked key ends its running calls',
     file: 'apps/router/src/accounts/key-revocation.ts',
     from: `  change.stopCalls(
-    revoked.map(({ id }) => id),
+    [...revoked, ...replaced].map(({ id }) => id),
     'key_revoked',
   )
 `,

@@ -13,6 +13,7 @@ import {
   bookOf,
   chat,
   chunksOf,
+  hasBegun,
   holdsOf,
   nano,
   type OpenCall,
@@ -92,7 +93,7 @@ const CASES: readonly Case[] = [
     isCharged: true,
     run: async ({ key }) => {
       const call = open(mesh, key, chat('tokens=100,hold=20', { stream: true }))
-      await hangUp(call, () => call.text().includes('Simulate'))
+      await hangUp(call, () => hasBegun(call))
       return chunksOf(call.text())[0].id
     },
   },

@@ -8,7 +8,7 @@ import { expose } from '../src/metrics/exposition.ts'
 import { createRouterMetrics } from '../src/metrics/router-metrics.ts'
 import { openDatabase } from '../src/storage/database.ts'
 import { granted, holdRequest, makeAccount, openBooksFixture, settlementOf } from './support/books-fixture.ts'
-import { chat, holdsOf, nano, open } from './support/calls.ts'
+import { chat, hasBegun, holdsOf, nano, open } from './support/calls.ts'
 import { type MetricsText, parseMetrics } from './support/metrics-text.ts'
 import { createTestDatabase } from './support/test-database.ts'
 import { ADMIN_KEY, startTestRouter, type TestRouter } from './support/test-router.ts'
@@ -83,7 +83,7 @@ async function callInEveryWay(): Promise<Done> {
   await ask(200, chat('tokens=20000', { model: SONNET, stream: true }), { by: poor })
 
   const left = open(mesh, account.key, chat('tokens=100,hold=20', { stream: true }))
-  await until('the answer has begun', () => left.text().includes('Simulate'))
+  await until('the answer has begun', () => hasBegun(left))
   left.destroy()
   statuses.push(200)
 

@@ -7,6 +7,7 @@ import {
   bookOf,
   chat,
   chunksOf,
+  hasBegun,
   holdsOf,
   nano,
   type OpenCall,
@@ -154,7 +155,7 @@ for (const { what, steering } of OPEN_STREAMS) {
     const calls = [account.key, child.secret].map((key) =>
       open(mesh, key, chat(steering, { stream: true, stream_options: { include_usage: true } })),
     )
-    await until('both streams flow', () => calls.every((call) => call.text().includes('Simulate')))
+    await until('both streams flow', () => calls.every(hasBegun))
     await revoke(account.keyId, other)
     await Promise.all(calls.map(endOf))
     for (const call of calls) {
@@ -175,6 +176,19 @@ for (const { what, steering } of OPEN_STREAMS) {
     assert.ok(balanceNano > 0n)
   })
 }
+
+test('a stream that began within the grace of a rotation ends when what is left of its lineage is revoked', async () => {
+  const account = await mesh.account()
+  const call = open(mesh, account.key, chat('tokens=5000,pace=20', { stream: true }))
+  await until('the stream flows', () => hasBegun(call))
+  const { json } = await rotate(account.keyId, { graceSeconds: 1 })
+  await until('the grace has ended', async () => (await send(mesh, account.key, CALL)).status === 401)
+  assert.ok(!call.isEnded(), 'what began in time may go on')
+  await revoke(json.id, other)
+  await endOf(call)
+  assert.equal(chunksOf(call.text()).at(-1).error.code, 'key_revoked')
+  await until('nothing is held', async () => (await holdsOf(mesh.database, account.id)) === 0)
+})
 
 /** A revoked key can read nothing, so another key of the account reads what its call left. */
 async function assertSettled(account: TestAccount, id: string): Promise<void> {

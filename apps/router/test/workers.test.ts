@@ -11,7 +11,17 @@ import type { Database } from '../src/storage/database.ts'
 import { isRunning, livePostmaster } from '../src/storage/postmaster.ts'
 import { requireConnections } from '../src/storage/room-for-workers.ts'
 import { StartupError } from '../src/storage/startup-error.ts'
-import { bookOf, chargedNano, chat, chunksOf, nano, type OpenCall, open, send } from './support/calls.ts'
+import {
+  bookOf,
+  chargedNano,
+  chat,
+  chunksOf,
+  hasBegun,
+  nano,
+  type OpenCall,
+  open,
+  send,
+} from './support/calls.ts'
 import { type MetricsText, parseMetrics } from './support/metrics-text.ts'
 import { childrenOf } from './support/process-family.ts'
 import {
@@ -59,7 +69,7 @@ async function assertInOrder(database: Database): Promise<void> {
 /** Streams that flow. Connections go to the workers in turn, so each has some. */
 async function openStreams(router: RouterProcess, key: string, database: Database): Promise<OpenCall[]> {
   const calls = Array.from({ length: 6 }, () => open(router, key, STREAM))
-  await until('all streams flow', () => calls.every((call) => call.text().includes('Simulate')))
+  await until('all streams flow', () => calls.every(hasBegun))
   const { rowCount } = await database.pool.query('select distinct router_id from holds')
   assert.equal(rowCount, 3, 'every worker has its part')
   return calls

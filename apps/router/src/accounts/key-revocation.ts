@@ -1,5 +1,6 @@
-import { sql } from 'kysely'
+import { type ExpressionBuilder, sql } from 'kysely'
 import type { KeyId, ProjectId } from '../ids.ts'
+import type { Tables } from '../storage/tables.ts'
 import { requireManages } from './authority.ts'
 import { type KeyRecord, readKey } from './key-records.ts'
 import { changePolicy, type PolicyChange, type PolicyStore } from './policy-change.ts'
@@ -19,39 +20,51 @@ export async function revokeKey(store: PolicyStore, principal: Principal, id: Ke
   })
 }
 
+/** One key, or a lineage or a whole project with all the keys that these made. */
+type Revoking = { readonly id: KeyId } | { readonly lineageId: KeyId } | { readonly projectId: ProjectId }
+
 /**
- * Revokes one key, or a lineage or a whole project with all the keys that these made, as far as they still count, and
- * records each.
+ * Revokes keys as far as they still count, and records each. Calls end too that a key began before a rotation stopped
+ * it: they may go on after its grace, but not after its lineage.
  */
-export async function revokeKeys(
-  change: PolicyChange,
-  which: { readonly id: KeyId } | { readonly lineageId: KeyId } | { readonly projectId: ProjectId },
-): Promise<void> {
+export async function revokeKeys(change: PolicyChange, which: Revoking): Promise<void> {
   const revoked = await change.transaction
     .updateTable('api_keys')
     .set({ revoked_at: sql<Date>`mesh_now()` })
-    .where('account_id', '=', change.accountId)
-    .where('revoked_at', 'is', null)
+    .where(among(change, which))
     .where((where) =>
       where.or([where('stops_at', 'is', null), where('stops_at', '>', sql<Date>`mesh_now()`)]),
     )
-    .where((where) => {
-      if ('id' in which) return where('id', '=', which.id)
-      const lineages = where
-        .selectFrom('api_keys as stopping')
-        .select('stopping.lineage_id')
-        .where((key) =>
-          'lineageId' in which
-            ? key('stopping.lineage_id', '=', which.lineageId)
-            : key('stopping.project_id', '=', which.projectId),
-        )
-      return where.or([where('lineage_id', 'in', lineages), where('parent_lineage_id', 'in', lineages)])
-    })
     .returning(['id', 'livemode'])
     .execute()
   for (const { id, livemode } of revoked) await change.audit({ action: 'key.revoked', target: id, livemode })
+  const replaced = await change.transaction
+    .selectFrom('api_keys')
+    .select('id')
+    .where(among(change, which))
+    .execute()
   change.stopCalls(
-    revoked.map(({ id }) => id),
+    [...revoked, ...replaced].map(({ id }) => id),
     'key_revoked',
   )
+}
+
+/** Those of an account's keys that are not revoked yet. */
+function among({ accountId }: PolicyChange, which: Revoking) {
+  return (where: ExpressionBuilder<Tables, 'api_keys'>) => {
+    const isOpen = [where('account_id', '=', accountId), where('revoked_at', 'is', null)]
+    if ('id' in which) return where.and([...isOpen, where('id', '=', which.id)])
+    const lineages = where
+      .selectFrom('api_keys as stopping')
+      .select('stopping.lineage_id')
+      .where((key) =>
+        'lineageId' in which
+          ? key('stopping.lineage_id', '=', which.lineageId)
+          : key('stopping.project_id', '=', which.projectId),
+      )
+    return where.and([
+      ...isOpen,
+      where.or([where('lineage_id', 'in', lineages), where('parent_lineage_id', 'in', lineages)]),
+    ])
+  }
 }

@@ -146,6 +146,11 @@ export interface OpenCall {
   halfClose(): void
 }
 
+/** Whether a chat stream has brought a part of its text, wherever that was cut. */
+export function hasBegun(call: Pick<OpenCall, 'text'>): boolean {
+  return /"content":"[^"]/.test(call.text())
+}
+
 /** Sends a chat call over a connection of its own. */
 export function open(mesh: Pick<TestRouter, 'url'>, key: string, body: Body): OpenCall {
   let text = ''
