@@ -58,3 +58,13 @@ test('a text that takes longer than it may is estimated', async () => {
   after(() => hasty.close())
   assert.deepEqual(await hasty.count(ADA, 'o200k_base', ['word'.repeat(10)]), { tokens: 10, isExact: false })
 })
+
+test('what is asked while an idle thread ends is counted by the next one', async (t) => {
+  const idle = new TokenCounting()
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  await idle.count(ADA, 'o200k_base', ['Hello'])
+  t.mock.timers.tick(TOKEN_COUNTING_BOUNDS.idleMs)
+  const { tokens } = await idle.count(ADA, 'o200k_base', ['Hello, world!'])
+  assert.equal(tokens, 4)
+  await idle.close()
+})

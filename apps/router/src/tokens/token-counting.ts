@@ -81,7 +81,14 @@ export class TokenCounting {
     clearTimeout(this.#idle)
     const [first] = this.#waiting
     if (first) this.#startedThread().postMessage(first.question)
-    else this.#idle = setTimeout(() => void this.#thread?.terminate(), this.#bounds.idleMs).unref()
+    else this.#idle = setTimeout(() => this.#endIdleThread(), this.#bounds.idleMs).unref()
+  }
+
+  /** Its end takes a moment, and whoever asks meanwhile gets another one. */
+  #endIdleThread(): void {
+    const thread = this.#thread
+    this.#thread = undefined
+    void thread?.terminate()
   }
 
   #startedThread(): Worker {
@@ -94,6 +101,7 @@ export class TokenCounting {
     })
     thread.on('error', () => {})
     thread.on('exit', () => {
+      if (this.#thread !== thread) return
       this.#thread = undefined
       // Whoever it was asked for last is told; the others are counted by the next thread.
       this.#waiting.shift()?.reject(new Error('the thread that counts tokens ended'))
