@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { after, type TestContext, test } from 'node:test'
+import { awsEventsIn } from '../test/aws-events.ts'
 import { isList, isObject, type Json, type JsonObject, objectAt, parseJson, textAt } from './json.ts'
 import type { SimulatedProvider } from './providers.ts'
 import { startSimulator } from './server.ts'
@@ -28,8 +29,14 @@ function pathsOf(value: Json | undefined, at = '', found = new Set<string>()): S
 }
 
 /** The shapes of the messages of an answer, sorted by kind: `answer`, `chunk`, or an event's own type. */
-function shapesIn(body: Json | undefined): Map<string, Set<string>[]> {
+function shapesIn(body: Json | Uint8Array | undefined): Map<string, Set<string>[]> {
   const shapes = new Map<string, Set<string>[]>()
+  if (body instanceof Uint8Array) {
+    for (const { type, body: message } of awsEventsIn(body)) {
+      shapes.set(type, [...(shapes.get(type) ?? []), pathsOf(message as JsonObject)])
+    }
+    return shapes
+  }
   const messages = typeof body === 'string' ? messagesOfStream(body) : [body]
   for (const message of messages) {
     if (!isObject(message) || message.error !== undefined) continue
@@ -45,10 +52,21 @@ function messagesOfStream(text: string): readonly (Json | undefined)[] {
 }
 
 /** Paths as the vendors have them; Google's copy of OpenAI's API is not what is simulated. */
-const INFERENCE = /(\/messages|(?<!\/v1beta\/openai)\/chat\/completions|:(g|streamG)enerateContent)$/
+const INFERENCE =
+  /(\/messages|(?<!\/v1beta\/openai)\/chat\/completions|:(g|streamG)enerateContent|\/converse(-stream)?)$/
+
+const FOLDERS: Readonly<Partial<Record<SimulatedProvider, string>>> = {
+  google: 'gemini',
+  'amazon-bedrock': 'bedrock',
+}
+
+/** Binary bodies were recorded in base64. */
+function bodyOf({ encoding, body }: JsonObject): Json | Uint8Array | undefined {
+  return encoding === 'base64' && typeof body === 'string' ? Buffer.from(body, 'base64') : body
+}
 
 function recordedShapes(provider: SimulatedProvider): Map<string, Shapes> | undefined {
-  const folder = join(transcripts, provider === 'google' ? 'gemini' : provider)
+  const folder = join(transcripts, FOLDERS[provider] ?? provider)
   if (!existsSync(folder)) return undefined
   const all = new Map<string, Set<string>[]>()
   for (const file of readdirSync(folder)) {
@@ -57,7 +75,8 @@ function recordedShapes(provider: SimulatedProvider): Map<string, Shapes> | unde
     const path = textAt(objectAt(recorded, 'request'), 'path').split('?', 1)[0] ?? ''
     const response = objectAt(recorded, 'response')
     if (response.status !== 200 || !INFERENCE.test(path)) continue
-    for (const [kind, shapes] of shapesIn(response.body)) all.set(kind, [...(all.get(kind) ?? []), ...shapes])
+    for (const [kind, shapes] of shapesIn(bodyOf(response)))
+      all.set(kind, [...(all.get(kind) ?? []), ...shapes])
   }
   return all
 }
@@ -76,19 +95,25 @@ async function simulatedShapes(provider: SimulatedProvider, requests: readonly J
       },
       body: JSON.stringify(sent),
     })
-    const text = await answer.text()
+    const bytes = Buffer.from(await answer.arrayBuffer())
+    const text = bytes.toString()
     assert.equal(answer.status, 200, text)
-    const body = request.stream === true ? text : parseJson(text)
+    const streamed = provider === 'amazon-bedrock' ? bytes : text
+    const body = request.stream === true ? streamed : parseJson(text)
     for (const [kind, shapes] of shapesIn(body)) all.set(kind, [...(all.get(kind) ?? []), ...shapes])
   }
   return all
 }
 
-/** Google has the model, and whether to stream, in the path. */
+/** Google and Bedrock have the model, and whether to stream, in the path. */
 function requestTo(provider: SimulatedProvider, request: JsonObject) {
   if (provider === 'anthropic') return { path: '/v1/messages', body: request }
-  if (provider !== 'google') return { path: '/chat/completions', body: request }
   const { model, stream, ...body } = request
+  if (provider === 'amazon-bedrock') {
+    const action = stream === true ? 'converse-stream' : 'converse'
+    return { path: `/model/${encodeURIComponent(String(model))}/${action}`, body }
+  }
+  if (provider !== 'google') return { path: '/chat/completions', body: request }
   const action = stream === true ? 'streamGenerateContent?alt=sse' : 'generateContent'
   return { path: `/models/${String(model)}:${action}`, body }
 }
@@ -118,20 +143,34 @@ const geminiRequests: readonly JsonObject[] = ['gemini-2.5-flash', 'gemini-3.5-f
   }),
 )
 
+const converseTools = { tools: [{ toolSpec: { name: 'get_weather', inputSchema: { json: parameters } } }] }
+const converseRequests: readonly JsonObject[] = [
+  'us.amazon.nova-2-lite-v1:0',
+  'global.anthropic.claude-sonnet-4-5-20250929-v1:0',
+].flatMap((model) =>
+  [false, true].flatMap((stream) => {
+    const request = { model, stream, messages: [{ role: 'user', content: [{ text: 'Call get_weather.' }] }] }
+    return [request, { ...request, toolConfig: converseTools }]
+  }),
+)
+
 /** What our recordings do not show although the vendor's published types do. */
 const unrecorded: Readonly<Partial<Record<SimulatedProvider, readonly string[]>>> = {
   // The recorded streams with thinking show it redacted or left out.
   anthropic: ['content_block_delta .delta.thinking'],
-  // Recorded without a cached prefix.
   // The one recorded stream is older than cache usage, and calls no tool.
   mistral: ['chunk .usage.prompt_tokens_details', 'chunk .choices[].delta.tool_calls'],
   // The recorded streams do not show thoughts, and the one recorded answer with cached tokens is whole.
   google: ['chunk .candidates[].content.parts[].thought'],
+  // No recorded stream had a cache point.
+  'amazon-bedrock': ['metadata .usage.cache'],
+  // Recorded without a cached prefix.
   groq: ['answer .usage.prompt_tokens_details', 'chunk .usage.prompt_tokens_details'],
 }
 
 const compared: readonly (readonly [SimulatedProvider, readonly JsonObject[]])[] = [
   ['google', geminiRequests],
+  ['amazon-bedrock', converseRequests],
   ['openai', [...chatRequests('gpt-4o-mini', true), ...chatRequests('gpt-5-mini', true)]],
   ['deepseek', chatRequests('deepseek-v4-flash', false)],
   [
