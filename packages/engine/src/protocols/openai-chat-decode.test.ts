@@ -353,3 +353,17 @@ test('arguments nested too deeply to be written are malformed', () => {
   )
   assert.deepEqual(failure, { outcome: 'uncertain', reason: 'malformed' })
 })
+
+test('a call that gets no arguments has an empty object of them, unless its answer was cut', () => {
+  const call = (name: string, args: unknown) => ({ id: `call_${name}`, function: { name, arguments: args } })
+  const opened = chunk({ tool_calls: [{ index: 0, ...call('a', '') }] })
+  const both = chunk({ tool_calls: [{ index: 1, ...call('b', null) }] })
+  const argumentsOf = (answer: string) => decode(answer).choices[0]?.calls.map((each) => each.arguments)
+  for (const finish of ['tool_calls', 'stop', null]) {
+    assert.deepEqual(argumentsOf(stream([opened, both, chunk({}, finish)])), ['{}', '{}'])
+  }
+  assert.deepEqual(argumentsOf(stream([opened, chunk({}, 'length')])), [''])
+  const message = { content: null, tool_calls: [call('a', undefined), call('b', '{"x":1}')] }
+  const whole = { id: 'x', choices: [{ index: 0, message, finish_reason: 'tool_calls' }] }
+  assert.deepEqual(argumentsOf(JSON.stringify(whole)), ['{}', '{"x":1}'])
+})

@@ -24,6 +24,7 @@ interface ToolCallState {
   id: string | undefined
   /** Set when the call has been told to the caller; before that there is no name to tell. */
   started: boolean
+  argumentsSeen: boolean
 }
 
 /** A decoder for a chat completion, streamed or in one piece, in the dialects of all who copied it. */
@@ -64,7 +65,9 @@ export function chatDecoder(bounds: AnswerBounds): Decoder {
     const finish = textOf(body.finish_reason)
     if (finish !== undefined && !state.finished) {
       state.finished = true
-      emit(finishEvent(finish, index))
+      const event = finishEvent(finish, index)
+      if (event.type === 'finish' && !CUT_FINISHES.has(event.reason)) fillArguments(state, index, emit)
+      emit(event)
     }
   }
 
@@ -77,6 +80,7 @@ export function chatDecoder(bounds: AnswerBounds): Decoder {
   }
 
   function finishAll(emit: Emit): void {
+    for (const [choice, state] of choices) if (!state.finished) fillArguments(state, choice, emit)
     const atEnd = [...choices].map(([choice, { finished, calls }]) => ({
       choice,
       isFinished: finished,
@@ -181,6 +185,16 @@ function finishEvent(reason: string, choice: number): StreamEvent {
   return { type: 'finish', choice, reason: FINISH_REASONS.get(reason) ?? 'stop' }
 }
 
+/** After these a call without arguments is one of which they are missing. */
+const CUT_FINISHES: ReadonlySet<FinishReason> = new Set(['length', 'content_filter'])
+
+/** A tool without arguments may get none at all; an empty text would be no JSON. */
+function fillArguments({ calls }: ChoiceState, choice: number, emit: Emit): void {
+  for (const [index, { started, argumentsSeen }] of calls.entries()) {
+    if (started && !argumentsSeen) emit({ type: 'tool-arguments', choice, index, fragment: '{}' })
+  }
+}
+
 /** Tells a choice's tool calls, or the next pieces of them, from the entries of one `tool_calls` list. */
 function readToolCalls(
   entries: readonly Json[],
@@ -207,7 +221,7 @@ function readToolCalls(
     // Two named entries of one list are two calls, whatever number they were given.
     if (call && name !== undefined && named.has(call)) call = undefined
     if (!call) {
-      call = { upstreamIndex, id, started: false }
+      call = { upstreamIndex, id, started: false, argumentsSeen: false }
       calls.push(call)
     }
     call.id ??= id
@@ -222,7 +236,9 @@ function readToolCalls(
       emit(brokenAnswer('malformed'))
       return
     }
-    if (fragment !== '') emit({ type: 'tool-arguments', choice, index, fragment })
+    if (fragment === '') continue
+    call.argumentsSeen = true
+    emit({ type: 'tool-arguments', choice, index, fragment })
   }
 }
 

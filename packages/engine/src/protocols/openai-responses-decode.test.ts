@@ -355,3 +355,13 @@ test('no bytes make a decoder throw, and every cut of them reads the same', () =
     { numRuns: 1000 },
   )
 })
+
+test('a call that gets no arguments has an empty object of them, unless its answer was cut', () => {
+  const whole = [callItem('one', ''), callItem('two', '{"b":2}')]
+  const argumentsOf = (...events: readonly Event[]) =>
+    decode(stream(events)).choices[0]?.calls.map((call) => call.arguments)
+  assert.deepEqual(argumentsOf(completed(whole)), ['{}', '{"b":2}'])
+  assert.deepEqual(argumentsOf(added(0, callItem('one', '')), completed(whole)), ['{}', '{"b":2}'])
+  const cut = { status: 'incomplete', output: [{ ...callItem('one', ''), status: 'incomplete' }] }
+  assert.deepEqual(argumentsOf({ type: 'response.incomplete', response: cut }), [''])
+})

@@ -168,7 +168,12 @@ export function responsesDecoder(bounds: AnswerBounds): Decoder {
         openCall(item, body, emit)
         const whole = argumentsOf(body.arguments)
         if (whole === undefined || item.call === undefined) emit(brokenAnswer('malformed'))
-        else tellArguments(item, whole.slice(item.told.get('arguments') ?? 0), emit)
+        else {
+          tellArguments(item, whole.slice(item.told.get('arguments') ?? 0), emit)
+          // A tool without arguments may get none at all; an empty text would be no JSON.
+          const isCut = body.status === 'incomplete'
+          if (!item.told.has('arguments') && !isCut) tellArguments(item, '{}', emit)
+        }
       }
     }
   }
