@@ -26,7 +26,7 @@ export function createMessageReply(info: ReplyInfo): WholeReply {
         model: info.served?.model ?? null,
         provider: info.served?.provider ?? null,
         content: blocks.list.map(contentBlock),
-        ...stopMembers(stop, closing.finishReason, blocks.refused),
+        ...stopMembers(stop, closing.finishReason, blocks),
         stop_details: null,
         routing: closing.routing,
       })

@@ -128,7 +128,7 @@ function renderFinish(stream: Stream, closing: ReplyClosing): string {
   const { blocks, stop } = stream
   const rest = advance(stream, true)
   const last = blocks.list[stream.live]
-  const ended = { ...stopMembers(stop, closing.finishReason, blocks.refused), stop_details: null }
+  const ended = { ...stopMembers(stop, closing.finishReason, blocks), stop_details: null }
   return (
     start(stream) +
     rest +

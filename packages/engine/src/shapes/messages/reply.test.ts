@@ -145,6 +145,12 @@ const answers = fc
     return [...events, { type: 'finish' as const, choice: 0, reason: finish }]
   })
 
+/** What calls tools has stopped for them. */
+function asCaller(event: StreamEvent, _: number, all: readonly StreamEvent[]): StreamEvent {
+  if (event.type !== 'finish' || event.reason !== 'stop') return event
+  return all.some(({ type }) => type === 'tool-call') ? { ...event, reason: 'tool_calls' } : event
+}
+
 /** What must be the same however an answer went: all texts, thoughts, proofs and calls. */
 function contentOf(answer: GatheredAnswer) {
   const [choice] = answer.choices
@@ -159,7 +165,7 @@ test('gateways peer bug 17: whatever is interleaved comes out block by block, an
     fc.property(answers, (events) => {
       const stream = streamOf(events)
       assertInOrder(eventsOf(stream))
-      const wanted = contentOf(gather(events))
+      const wanted = contentOf(gather(events.map(asCaller)))
       const read = gather(decodeInPieces(messagesDecoder(DEFAULT_ANSWER_BOUNDS), stream))
       assert.ok(read.ended)
       assert.deepEqual(contentOf(read), wanted)
@@ -377,4 +383,14 @@ test("every status has one of Anthropic's error types", () => {
       [504, 'timeout_error'],
     ],
   )
+})
+
+test('an answer that calls tools stops for them, also where its provider says only that it stopped', () => {
+  const call: readonly StreamEvent[] = [
+    { type: 'tool-call', choice: 0, index: 0, id: 'call_1', name: 'look' },
+    { type: 'tool-arguments', choice: 0, index: 0, fragment: '{}' },
+    { type: 'finish', choice: 0, reason: 'stop' },
+  ]
+  assert.equal(messageOf(call).stop_reason, 'tool_use')
+  assert.match(streamOf(call), /"stop_reason":"tool_use"/)
 })

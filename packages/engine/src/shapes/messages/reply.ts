@@ -40,13 +40,25 @@ export interface Stop {
   sequence: string | undefined
 }
 
-/** `stop_reason` and `stop_sequence`. https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons */
+/** What of an answer's content decides why it stopped. */
+export interface StopContext {
+  readonly calls: readonly unknown[]
+  /** Whether the model said that it refuses. */
+  readonly refused: boolean
+}
+
+/**
+ * `stop_reason` and `stop_sequence`. OpenAI says of a call that it was told to make only that it stopped; clients go on
+ * with their tools where they read `tool_use`. https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons
+ */
 export function stopMembers(
   { reason, sequence }: Stop,
   otherwise: FinishReason,
-  refused: boolean,
+  { calls, refused }: StopContext,
 ): { readonly stop_reason: string; readonly stop_sequence: string | null } {
-  const known = reason ?? otherwise
+  const told = reason ?? otherwise
+  const stopsForTools = told === 'stop' && sequence === undefined && calls.length > 0
+  const known = stopsForTools ? 'tool_calls' : told
   if (refused && known === 'stop') return { stop_reason: 'refusal', stop_sequence: null }
   if (known === 'stop' && sequence !== undefined) {
     return { stop_reason: 'stop_sequence', stop_sequence: sequence }

@@ -282,3 +282,11 @@ test('any JSON is read or refused, and never thrown at', () => {
     }),
   )
 })
+
+test('a conversation in which nobody says anything is refused', () => {
+  for (const content of [[{ role: 'user', content: [] }], [{ role: 'assistant', content: [] }]]) {
+    const parsed = parseMessages({ ...HELLO, messages: content }, OPTIONS)
+    assert.equal(parsed.ok, false)
+    assert.equal(!parsed.ok && parsed.param, 'messages')
+  }
+})

@@ -50,10 +50,12 @@ function parse(body: unknown, options: ParseOptions, generates: boolean): Parsed
     nameAt: ['name'],
   })
   if (!tools.ok) return tools
+  const conversation = turns.value.flatMap(toMessages)
+  if (conversation.length === 0) return fault('invalid_request', ['messages'], 'must say something')
   const dropped = new Set<string>()
   for (const turn of turns.value) dropDocumentWishes(turn, dropped)
   dropToolWishes(members.tools, dropped)
-  return assemble(members, parameters, turns.value.flatMap(toMessages), tools.value, dropped, options)
+  return assemble(members, parameters, conversation, tools.value, dropped, options)
 }
 
 /** Citations would come in blocks that no other provider has, so none are asked for. */
