@@ -82,11 +82,11 @@ function turnBlocks(message: Exclude<Message, SystemMessage>, writing: Writing):
       return [
         ...message.reasoning.flatMap((block) => reasoningBlocks(block, writing)),
         ...[...message.parts, ...refusal].flatMap((part) => textBlocks(part, writing)),
-        ...message.toolCalls.map((call) => toolUseBlock(call, writing)),
+        ...message.toolCalls.flatMap((call) => toolUseBlocks(call, writing)),
       ]
     }
     case 'tool':
-      return toolResultBlocks(message.toolCallId, message.parts, writing)
+      return toolResultBlocks(message, writing)
   }
 }
 
@@ -180,9 +180,10 @@ function mediaBlock(source: MediaSource, formats: ReadonlyMap<string, string>): 
   return format === undefined ? undefined : { format, source: { bytes: source.base64 } }
 }
 
-function toolUseBlock(call: ToolCall, { quirks }: Writing): Block {
-  const toolUseId = toolUseIdOf(call.id, quirks)
-  return { toolUse: { toolUseId, name: call.name, input: toolInput(call.arguments) } }
+function toolUseBlocks(call: ToolCall, writing: Writing): readonly Block[] {
+  const toolUseId = toolUseIdOf(call.id, writing.quirks)
+  const toolUse = { toolUseId, name: call.name, input: toolInput(call.arguments) }
+  return [{ toolUse }, ...cachePoints(call.cache, writing)]
 }
 
 const TOOL_USE_ID_CHARACTERS_MAX = 64
@@ -198,8 +199,7 @@ function toolUseIdOf(id: string, quirks: ConverseQuirks): string {
 
 /** A mark on any part of a result is the mark of the whole result: points cannot stand inside it. */
 function toolResultBlocks(
-  toolCallId: string,
-  parts: readonly InputPart[],
+  { toolCallId, parts, isError }: Extract<Message, { role: 'tool' }>,
   writing: Writing,
 ): readonly Block[] {
   const mark = parts.map((part) => ('cache' in part ? part.cache : undefined)).findLast((cache) => cache)
@@ -207,7 +207,7 @@ function toolResultBlocks(
   const toolResult = {
     toolUseId: toolUseIdOf(toolCallId, writing.quirks),
     content: content.length === 0 ? [PLACEHOLDER] : content,
-    ...(writing.quirks.resultStatus ? { status: 'success' } : {}),
+    ...(writing.quirks.resultStatus ? { status: isError ? 'error' : 'success' } : {}),
   }
   return [{ toolResult }, ...cachePoints(mark, writing)]
 }

@@ -525,3 +525,11 @@ test('what was wrong with a request is told apart by its text', () => {
     assert.deepEqual(failure, { outcome, reason, status: 400 }, message)
   }
 })
+
+test('a text that cites is a text', () => {
+  const cited = { content: [{ text: 'so ' }, { text: 'it is' }], citations: [{ title: 'a' }] }
+  const content = [{ text: 'They say ' }, { citationsContent: cited }, { text: '.' }]
+  const message = { role: 'assistant', content }
+  const answer = decode(JSON.stringify({ output: { message }, stopReason: 'end_turn', usage: USAGE }))
+  assert.equal(answer.choices[0]?.text, 'They say so it is.')
+})

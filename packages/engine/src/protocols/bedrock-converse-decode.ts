@@ -249,8 +249,12 @@ function readContent(state: MessageState, index: number, content: JsonObject, em
   }
   const reasoning = objectOf(content.reasoningContent)
   const reasoningContent = objectOf(reasoning?.reasoningText) ?? reasoning
+  const cited = objectOf(content.citationsContent)
   if (reasoningContent) readDelta(state, index, { reasoningContent }, emit)
   else if (typeof content.text === 'string') readDelta(state, index, { text: content.text }, emit)
+  // A stream has a text that cites in plain deltas, with what it cites beside them.
+  for (const part of arrayOf(cited?.content))
+    readDelta(state, index, { text: objectOf(part)?.text ?? null }, emit)
 }
 
 function readUsage(value: Json | undefined, emit: Emit): void {

@@ -408,3 +408,23 @@ test('strict tools where they are known, and parallel calls, of which there is n
   const nova = encode(NOVA, { tools, parallelToolCalls: false })
   assert.deepEqual(nova.droppedParameters, ['parallel_tool_calls', 'tools.strict'])
 })
+
+test('a tool that failed is said to have failed, where a result has a status', () => {
+  const messages: Ask['messages'] = [
+    user(...text('Look')),
+    assistant({ toolCalls: [{ id: 'a', name: 'look', arguments: '{}' }] }),
+    { role: 'tool', toolCallId: 'a', parts: text('no such place'), isError: true },
+  ]
+  const { toolResult } = encode(CLAUDE, { messages, tools: TOOLS }).body.messages[2].content[0]
+  assert.equal(toolResult.status, 'error')
+  const writer = encode('us.writer.palmyra-x5-v1:0', { messages, tools: TOOLS }).body.messages[2].content[0]
+  assert.equal('status' in writer.toolResult, false)
+})
+
+test('a mark on a call is a point behind it', () => {
+  const calls = [{ id: 'a', name: 'look', arguments: '{}', cache: { ttl: '5m' } }] as const
+  const messages = [user(...text('Look')), assistant({ toolCalls: calls })]
+  const claude = encode(CLAUDE, { messages, tools: TOOLS })
+  assert.deepEqual(claude.body.messages[1].content[1], { cachePoint: { type: 'default' } })
+  assert.deepEqual(encode(LLAMA, { messages, tools: TOOLS }).droppedParameters, ['cache_control'])
+})
