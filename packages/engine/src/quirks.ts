@@ -34,6 +34,8 @@ export interface ChatQuirks {
   readonly reasoningHistory?: 'reasoning' | 'reasoning_content'
   /** The exact number of letters and digits that a tool call's id must have. */
   readonly toolCallIdLength?: number
+  /** The longest id of a tool call that is taken, where that is bounded. */
+  readonly toolCallIdCharactersMax?: number
 }
 
 const PENALTIES = ['frequency_penalty', 'presence_penalty'] as const
@@ -91,6 +93,7 @@ const OPENAI: ChatQuirks = {
   documents: 'file',
   textParts: 'separate',
   reasoningSwitch: 'none',
+  toolCallIdCharactersMax: 40,
   toolsForbidThinking: /^mesh\/gpt-5\.[4-9]/,
 }
 

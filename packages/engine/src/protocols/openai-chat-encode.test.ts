@@ -435,3 +435,16 @@ test('tools that an endpoint does not take are dropped and named', () => {
   assert.equal('tools' in body, false)
   assert.deepEqual(droppedParameters, ['tools', 'tool_choice'])
 })
+
+test('ids of calls that are too long for OpenAI are mapped, the same way for a call and its result', () => {
+  const id = `chatcmpl-tool-${'a1b2c3d4'.repeat(4)}`
+  const messages: Ask['messages'] = [
+    { role: 'assistant', parts: [], toolCalls: [{ id, name: 'f', arguments: '{}' }], reasoning: [] },
+    { role: 'tool', toolCallId: id, parts: [{ type: 'text', text: 'sun' }] },
+  ]
+  const [call, result] = encode({ messages }, { provider: 'openai' }).body.messages
+  assert.match(call.tool_calls[0].id, /^[a-zA-Z0-9_-]{1,40}$/)
+  assert.equal(result.tool_call_id, call.tool_calls[0].id)
+  const [kept] = encode({ messages }, { provider: 'deepinfra' }).body.messages
+  assert.equal(kept.tool_calls[0].id, id)
+})

@@ -2,6 +2,7 @@ import type { Ask, InputPart, Message, TextPart, ToolCall } from '../ask.ts'
 import { textOfBase64 } from '../base64.ts'
 import type { ChatQuirks } from '../quirks.ts'
 import { instructed, urlOf } from './conversation.ts'
+import { mappedId } from './mapped-id.ts'
 
 type WireMessage = Readonly<Record<string, unknown>>
 
@@ -125,14 +126,10 @@ function toolCall(call: ToolCall, quirks: ChatQuirks) {
  * mapped to ones of the right form, the same way for the call and its result.
  */
 function toolCallId(id: string, quirks: ChatQuirks): string {
-  const length = quirks.toolCallIdLength
-  if (length === undefined || (id.length === length && /^[a-zA-Z0-9]+$/.test(id))) return id
-  // FNV-1a over 64 bits: short, stable, and no two ids of one conversation meet by accident.
-  let hash = 0xcbf29ce484222325n
-  for (let index = 0; index < id.length; index += 1) {
-    hash = BigInt.asUintN(64, (hash ^ BigInt(id.charCodeAt(index))) * 0x100000001b3n)
-  }
-  return hash.toString(36).padStart(length, '0').slice(-length)
+  const { toolCallIdLength: length, toolCallIdCharactersMax: most = Number.POSITIVE_INFINITY } = quirks
+  if (length === undefined) return id.length <= most ? id : `call_${mappedId(id)}`
+  if (id.length === length && /^[a-zA-Z0-9]+$/.test(id)) return id
+  return mappedId(id).padStart(length, '0').slice(-length)
 }
 
 function textContent(parts: readonly TextPart[], quirks: ChatQuirks) {

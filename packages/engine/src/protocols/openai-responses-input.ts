@@ -1,5 +1,6 @@
 import type { Ask, InputPart, Message, ReasoningBlock, TextPart } from '../ask.ts'
 import { urlOf } from './conversation.ts'
+import { mappedId } from './mapped-id.ts'
 import type { ResponsesQuirks } from './openai-responses-quirks.ts'
 
 type Item = Readonly<Record<string, unknown>>
@@ -102,13 +103,7 @@ function reasoningItem(texts: readonly string[], encrypted: string | null, quirk
 
 /** A tool call's id as the provider takes it; one that is too long is mapped, the same way for the call and its result. */
 function callId(id: string, { callIdCharactersMax }: ResponsesQuirks): string {
-  if (id.length <= callIdCharactersMax) return id
-  // FNV-1a over 64 bits: short, stable, and no two ids of one conversation meet by accident.
-  let hash = 0xcbf29ce484222325n
-  for (let index = 0; index < id.length; index += 1) {
-    hash = BigInt.asUintN(64, (hash ^ BigInt(id.charCodeAt(index))) * 0x100000001b3n)
-  }
-  return `call_${hash.toString(36)}`
+  return id.length <= callIdCharactersMax ? id : `call_${mappedId(id)}`
 }
 
 function content(parts: readonly InputPart[], dropped: Set<string>): string | readonly Item[] {
