@@ -19,6 +19,38 @@ const CASES: readonly (readonly [status: number, body: string, outcome: string, 
     'refused_unbilled',
     'quota_exhausted',
   ],
+  // Anthropic's word for a spending limit that the owner of the account has set.
+  [
+    400,
+    anthropic('invalid_request_error', 'You have reached your specified API usage limits.'),
+    'refused_unbilled',
+    'quota_exhausted',
+  ],
+  // xAI's errors: a text beside a code in words, and 400 for a wrong key.
+  [
+    429,
+    JSON.stringify({
+      code: 'x',
+      error: 'Your team has used all available credits or reached its monthly spending limit.',
+    }),
+    'refused_unbilled',
+    'quota_exhausted',
+  ],
+  [
+    400,
+    JSON.stringify({
+      code: 'Client specified an invalid argument',
+      error: 'Incorrect API key provided: xa***yz.',
+    }),
+    'refused_unbilled',
+    'credential_refused',
+  ],
+  [
+    400,
+    openai('invalid_request_error', 'invalid_request_error', 'Model Not Exist'),
+    'refused_unbilled',
+    'model_not_found',
+  ],
   [401, openai('invalid_api_key', 'invalid_request_error'), 'refused_unbilled', 'credential_refused'],
   [401, anthropic('authentication_error'), 'refused_unbilled', 'credential_refused'],
   [403, anthropic('permission_error'), 'refused_unbilled', 'credential_refused'],

@@ -104,7 +104,8 @@ const RULES: readonly Rule[] = [
     statuses: [402],
     words:
       /insufficient_(quota|balance|credit)|exceeded_current_quota|billing|payment_required|credits?_exhausted/,
-    message: /credit balance is too low|insufficient (balance|credit|funds)|exceeded your current quota/,
+    message:
+      /credit balance is too low|insufficient (balance|credit|funds)|exceeded your current quota|used all available credits|spending limit|usage limits/,
     messageStatuses: [400, 403, 429],
   },
   // Groq's word for tool calls and JSON that its model got wrong: the request is fine and another try may be too.
@@ -146,6 +147,9 @@ const RULES: readonly Rule[] = [
     // The last two are Azure's, for a deployment that is not there or is of another kind of model.
     words:
       /model_not_(found|available|supported)|invalid_model|model_decommissioned|not_found_error|deploymentnotfound|operationnotsupported/,
+    // DeepSeek's.
+    message: /model (does )?not exist/,
+    messageStatuses: [400],
   },
   {
     outcome: 'refused_unbilled',
@@ -153,6 +157,9 @@ const RULES: readonly Rule[] = [
     statuses: [401, 403],
     // Google's precondition is that of the account: billing, or a country that it does not serve.
     words: /authentication|invalid_api_key|api_key_(invalid|expired)|permission|failed_precondition/,
+    // xAI's, with a code that says only that an argument is wrong.
+    message: /(incorrect|invalid) api key/,
+    messageStatuses: [400],
   },
   {
     outcome: 'request_fault',
