@@ -32,6 +32,8 @@ export interface ChatQuirks {
   readonly toolsForbidThinking?: RegExp
   /** Where the model's own reasoning of earlier turns goes back to it. */
   readonly reasoningHistory?: 'reasoning' | 'reasoning_content'
+  /** Whether an answer that the model is to go on with must be marked with `prefix`, and is refused otherwise. */
+  readonly marksPrefill?: true
   /** The exact number of letters and digits that a tool call's id must have. */
   readonly toolCallIdLength?: number
   /** The longest id of a tool call that is taken, where that is bounded. */
@@ -123,6 +125,7 @@ const ROWS: Readonly<Record<string, ChatQuirks>> = {
     textParts: 'separate',
     reasoningSwitch: 'none',
     toolCallIdLength: 9,
+    marksPrefill: true,
   },
   groq: {
     ...OPEN_MODEL_HOST,

@@ -1,6 +1,7 @@
 import type { Ask, InputPart, MediaSource, Message, ReasoningBlock, TextPart, ToolCall } from '../ask.ts'
 import { textOfBase64 } from '../base64.ts'
 import { cacheControl } from './anthropic-messages-cache.ts'
+import { trimPrefill } from './conversation.ts'
 import { isSystemMessage, type SystemMessage } from './system-message.ts'
 import { toolInput } from './tool-input.ts'
 
@@ -38,6 +39,7 @@ export function anthropicConversation(
   }
   // There must be a turn to answer: a system prompt alone is what the user says.
   if (turns.length === 0 && system.length > 0) turns.push({ role: 'user', content: system.splice(0) })
+  trimPrefill(turns)
   if (instruction !== undefined) system.push({ type: 'text', text: instruction })
   return { system, messages: turns }
 }

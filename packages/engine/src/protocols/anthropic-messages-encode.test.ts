@@ -365,3 +365,13 @@ for (const { name, ask, endpoint, thinking, effort, dropped = [] } of THINKING_C
     assert.deepEqual(droppedParameters, dropped)
   })
 }
+
+test('the beginning of an answer that is to be gone on with does not end in white space', () => {
+  const said = (words: string) => assistant({ parts: text(words) })
+  const conversation = [user('Why? '), said('First \n'), user('Why? '), said('Because \n')]
+  const { messages } = encode({ messages: conversation }).body
+  assert.deepEqual(
+    messages.map(({ content }: { content: readonly { text: string }[] }) => content[0]?.text),
+    ['Why? ', 'First \n', 'Why? ', 'Because'],
+  )
+})

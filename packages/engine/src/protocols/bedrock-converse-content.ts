@@ -13,6 +13,7 @@ import type {
 import type { ConverseQuirks } from '../converse-quirks.ts'
 import { blobOf } from './bedrock-converse-blob.ts'
 import { type DocumentNames, documentNames } from './bedrock-converse-documents.ts'
+import { trimPrefill } from './conversation.ts'
 import { isSystemMessage, type SystemMessage } from './system-message.ts'
 import { toolInput } from './tool-input.ts'
 
@@ -68,6 +69,7 @@ export function converseConversation(
       content.unshift(PLACEHOLDER)
     }
   }
+  trimPrefill(turns)
   if (instruction !== undefined) system.push({ text: instruction })
   return { system, messages: turns }
 }

@@ -428,3 +428,8 @@ test('a mark on a call is a point behind it', () => {
   assert.deepEqual(claude.body.messages[1].content[1], { cachePoint: { type: 'default' } })
   assert.deepEqual(encode(LLAMA, { messages, tools: TOOLS }).droppedParameters, ['cache_control'])
 })
+
+test('the beginning of an answer that is to be gone on with does not end in white space', () => {
+  const messages = [user(...text('Why?')), assistant({ parts: text('Because \n') })]
+  assert.deepEqual(encode(CLAUDE, { messages }).body.messages[1].content, [{ text: 'Because' }])
+})

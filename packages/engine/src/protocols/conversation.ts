@@ -18,3 +18,13 @@ export function instructed(
 export function urlOf(source: MediaSource): string {
   return source.kind === 'url' ? source.url : `data:${source.mediaType};base64,${source.base64}`
 }
+
+/** Claude refuses the beginning of an answer, for it to go on with, that ends in white space. */
+export function trimPrefill(
+  turns: readonly { readonly role: string; readonly content: Readonly<Record<string, unknown>>[] }[],
+): void {
+  const last = turns.at(-1)
+  const text = last?.content.at(-1)?.text
+  if (last?.role !== 'assistant' || typeof text !== 'string') return
+  last.content.push({ ...last.content.pop(), text: text.trimEnd() })
+}

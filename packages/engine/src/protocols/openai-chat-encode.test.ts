@@ -448,3 +448,18 @@ test('ids of calls that are too long for OpenAI are mapped, the same way for a c
   const [kept] = encode({ messages }, { provider: 'deepinfra' }).body.messages
   assert.equal(kept.tool_calls[0].id, id)
 })
+
+test('Mistral is told that the beginning of an answer is to be gone on with', () => {
+  const said: Ask['messages'][number] = {
+    role: 'assistant',
+    parts: [{ type: 'text', text: 'Because' }],
+    toolCalls: [],
+    reasoning: [],
+  }
+  const asked: Ask['messages'][number] = { role: 'user', parts: [{ type: 'text', text: 'Why?' }] }
+  const messages = [asked, said, asked, said]
+  const marks = (provider: string) =>
+    encode({ messages }, { provider }).body.messages.map(({ prefix }: { prefix?: boolean }) => prefix)
+  assert.deepEqual(marks('mistral'), [undefined, undefined, undefined, true])
+  assert.deepEqual(marks('openai'), [undefined, undefined, undefined, undefined])
+})

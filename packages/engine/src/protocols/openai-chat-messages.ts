@@ -27,6 +27,8 @@ export function chatMessages(
     if (message.role === 'tool') shownByTools.push(...message.parts.filter((part) => part.type !== 'text'))
   }
   if (shownByTools.length > 0) messages.push({ role: 'user', content: inputContent(shownByTools, quirks) })
+  const last = messages.at(-1)
+  if (quirks.marksPrefill && last?.role === 'assistant') messages.push({ ...messages.pop(), prefix: true })
   return messages
 }
 
