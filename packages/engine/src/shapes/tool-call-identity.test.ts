@@ -29,6 +29,8 @@ test("a call's signature goes out in its id, and makes no two ids of one", () =>
 test('a name is made fit to show', () => {
   const calls = toolCallIdentities('req_1', 0)
   assert.equal(calls.open(0, 'a', 'look "around"\n').call.name, 'look__around__')
+  // Every shape takes back what it gave out, and none takes a dot.
+  assert.equal(calls.open(3, 'd', 'functions.look').call.name, 'functions_look')
   assert.equal(calls.open(1, 'b', '').call.name, 'unnamed')
   assert.equal(calls.open(2, 'c', 'x'.repeat(1_000)).call.name.length, 128)
 })

@@ -2,7 +2,8 @@ import { withSignature } from '../tool-call-signature.ts'
 
 /** Every vendor's ids so far: `call_…`, `toolu_…`, `functions.name:0`, nine letters, UUIDs. */
 const SAFE_ID = /^[a-zA-Z0-9_.:-]{1,128}$/
-const UNSAFE_NAME_CHARACTER = /[^a-zA-Z0-9_.-]/g
+/** All that the names of tools may have in any shape: a name that goes out comes back in the next turn. */
+const UNSAFE_NAME_CHARACTER = /[^a-zA-Z0-9_-]/g
 /** Anthropic's bound, the widest. */
 const NAME_CHARACTERS_MAX = 128
 
