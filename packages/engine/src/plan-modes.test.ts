@@ -456,6 +456,9 @@ test('a provider of a higher priority comes first, whatever it costs, and a lowe
   const snapshot = preferring({ [dearest]: { priority: 5 }, [cheapest]: { priority: -1 } })
   const order = idsOf(planned([SHARED], { snapshot })).map((id) => id.slice(id.lastIndexOf('@') + 1))
   assert.deepEqual([order[0], order[1], order.at(-1)], [dearest, second, cheapest])
+  assert.equal(planned([SHARED], { snapshot }).rule, 'operator')
+  const others = preferring({ [`not-${cheapest}`]: { priority: 5 } })
+  assert.equal(planned([SHARED], { snapshot: others }).rule, 'price')
 })
 
 test("what the caller says goes before what the operator prefers: his order, his sort, and a mode's own", () => {
@@ -465,6 +468,7 @@ test("what the caller says goes before what the operator prefers: his order, his
   const route = (changes: object) => ({ snapshot, route: { ...exampleRoute(), ...changes } })
   assert.equal(providerOf(planned([SHARED], route({ order: [cheapest] }))), cheapest)
   assert.equal(providerOf(planned([SHARED], route({ sort: 'price' }))), cheapest)
+  assert.equal(planned([SHARED], route({ sort: 'price' })).rule, 'price')
   assert.deepEqual(idsOf(planned(['mesh/cheapest'], { snapshot })), idsOf(planned(['mesh/cheapest'])))
 })
 

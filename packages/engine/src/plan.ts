@@ -145,9 +145,12 @@ function choiceOf(target: ModelId, { snapshot: { index }, shape }: PlanInput): C
 function wayOf(target: ModelId | undefined, input: PlanInput): Pick<Plan, 'mode' | 'rule'> {
   const { route } = input
   if (target === undefined) return { mode: 'models', rule: 'price' }
-  const { by, autoRule } = choiceOf(target, input)
+  const { by, autoRule, entries } = choiceOf(target, input)
   if (by === 'models') {
-    return { mode: by, rule: route.order.length > 0 ? 'provider_order' : (route.sort ?? 'price') }
+    const { preferences } = input.snapshot
+    const isPreferred = entries.some(({ endpoint }) => preferences.has(endpoint.provider))
+    const rule = route.sort ?? (isPreferred ? 'operator' : 'price')
+    return { mode: by, rule: route.order.length > 0 ? 'provider_order' : rule }
   }
   const rule = autoRule?.id ?? (by === 'tier' ? target.slice('mesh/'.length) : by)
   return { mode: by, rule: route.sort ? `${rule}.by_${route.sort}` : rule }
