@@ -2,12 +2,17 @@ import type { ModelId } from '@mesh/catalog/catalog.ts'
 import { loadCatalog } from '@mesh/catalog/load.ts'
 import { createModelIndex } from '@mesh/catalog/lookup.ts'
 import { inputTokensMax } from '@mesh/engine/input-bound.ts'
-import { type Plan, plan } from '@mesh/engine/plan.ts'
+import { Meter } from '@mesh/engine/meter.ts'
+import { type Candidate, type Plan, plan } from '@mesh/engine/plan.ts'
 import { createPlanSnapshot } from '@mesh/engine/plan-snapshot.ts'
 import { DEFAULT_ANSWER_BOUNDS } from '@mesh/engine/protocol.ts'
 import { openaiChat } from '@mesh/engine/protocols/openai-chat.ts'
 import { protocolFor } from '@mesh/engine/protocols/registry.ts'
+import { createStreamReply } from '@mesh/engine/shapes/chat-completions/reply-stream.ts'
 import { parseChatCompletion } from '@mesh/engine/shapes/chat-completions/request.ts'
+import { createMessageStream } from '@mesh/engine/shapes/messages/reply-stream.ts'
+import type { ReplyInfo, StreamReply } from '@mesh/engine/shapes/reply.ts'
+import { createResponseStream } from '@mesh/engine/shapes/responses/reply.ts'
 import type { CallerRequest } from '@mesh/engine/shapes/shape.ts'
 import { policySchema } from '../../apps/router/src/policy.ts'
 import { priceBookOf } from '../../apps/router/src/prices.ts'
@@ -81,6 +86,9 @@ export const micro: Part = {
         microseconds(() => openaiChat.decoder(DEFAULT_ANSWER_BOUNDS).push(stream)),
       ],
       ['decode one chunk of a stream', microseconds(() => decoding.push(longStream))],
+      ['take a chunk through, chat to chat', microseconds(throughTo(candidate, createStreamReply))],
+      ['take a chunk through, chat to messages', microseconds(throughTo(candidate, createMessageStream))],
+      ['take a chunk through, chat to Responses', microseconds(throughTo(candidate, createResponseStream))],
     ]
     const title = 'One step alone, microseconds'
     return {
@@ -89,6 +97,34 @@ export const micro: Part = {
       notes: [],
     }
   },
+}
+
+/** Decodes, counts and renders one chunk of a stream, in the shape of a reply. */
+function throughTo(candidate: Candidate, createReply: (info: ReplyInfo) => StreamReply): () => string {
+  const decoder = openaiChat.decoder(DEFAULT_ANSWER_BOUNDS)
+  const meter = new Meter({
+    candidate,
+    input: { usual: 100, fewest: 0, surprising: Number.POSITIVE_INFINITY },
+    choices: 1,
+    thinksUnseen: false,
+    startedAtMs: 0,
+  })
+  const reply = createReply({
+    id: 'req_01k9zzzzzzzzzzzzzzzzzzzzzz',
+    createdSeconds: 1_763_000_000,
+    served: { model: 'mesh/gpt-4.1', provider: 'openai', protocol: 'openai_chat' },
+    usageChunk: false,
+    excludeReasoning: false,
+  })
+  const bytes = Buffer.from(TEXT_CHUNK)
+  return () => {
+    let text = ''
+    for (const event of decoder.push(bytes)) {
+      meter.count(event, 1)
+      text += reply.event(event)
+    }
+    return text
+  }
 }
 
 function parsed(body: unknown): CallerRequest {

@@ -60,4 +60,11 @@ export const CONTENT_MUTATIONS: readonly Mutation[] = [
     return String(this.#value)`,
     test: 'apps/router/src/sensitive.test.ts',
   },
+  {
+    breaks: 'A chunk that says more than its text is read, also where it looks like the one before',
+    file: 'packages/engine/src/repeated-message.ts',
+    from: '    if (!PLAIN.test(text)) return undefined\n',
+    to: '',
+    test: 'packages/engine/src/repeated-message.test.ts',
+  },
 ]

@@ -1,6 +1,7 @@
 import type { Json, JsonObject } from './ask.ts'
 import type { Failure } from './failure.ts'
 import type { AnswerBounds, Decoder } from './protocol.ts'
+import { RepeatedMessage } from './repeated-message.ts'
 import { sseParser } from './sse.ts'
 import type { StreamEvent } from './stream-event.ts'
 import { errorMessage } from './upstream-failure.ts'
@@ -14,6 +15,11 @@ export interface AnswerReader {
   message(body: JsonObject, emit: Emit, name: string): void
   /** `[DONE]`. */
   done(emit: Emit): void
+  /**
+   * Whether reading a message twice that says a piece of text, and nothing else, leaves the reader as reading it once
+   * does: then the next one that differs in its text alone need not be read.
+   */
+  readonly textRepeats?: boolean
   /** The answer in one piece. */
   document(body: JsonObject, emit: Emit): void
   /** The connection of a stream ended cleanly: for protocols whose streams have no terminal event. */
@@ -104,6 +110,7 @@ export function answerDecoder(
   let chunks: Uint8Array[] = []
   let chunkBytes = 0
   const parser = framing.parser(bounds)
+  const repeated = reader.textRepeats ? new RepeatedMessage() : undefined
 
   const emit: Emit = (event) => {
     if (mode === 'over') return
@@ -121,7 +128,13 @@ export function answerDecoder(
   }
 
   function takeMessage(name: string, data: string): void {
-    if (mode === 'over' || data.trim() === '') return
+    if (mode === 'over') return
+    const piece = repeated?.read(name, data)
+    if (piece) {
+      emit(piece)
+      return
+    }
+    if (data.trim() === '') return
     messageSeen = true
     if (data === '[DONE]') {
       reader.done(emit)
@@ -129,7 +142,17 @@ export function answerDecoder(
     }
     const message = parseJson(data)
     if (message === undefined && connectionEnded) return // The last event was cut: the missing end says so.
+    const eventsBefore = events.length
     take(name, message, reader.message)
+    repeated?.learn(name, data, events.slice(eventsBefore), (another) => readAgain(name, another))
+  }
+
+  /** What a message says, without saying it. */
+  function readAgain(name: string, data: string): readonly StreamEvent[] {
+    const said: StreamEvent[] = []
+    const body = objectOf(parseJson(data))
+    if (body) reader.message(body, (event) => said.push(event), name)
+    return said
   }
 
   function take(name: string, message: Json | undefined, read: AnswerReader['message']): void {

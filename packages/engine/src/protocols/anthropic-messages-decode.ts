@@ -38,6 +38,7 @@ export function messagesDecoder(bounds: AnswerBounds): Decoder {
   }
   const reader: AnswerReader = {
     message: (body, emit) => readEvent(state, body, emit),
+    textRepeats: true,
     // Not a word of this protocol: only `message_stop` ends a message.
     done: () => {},
     document: (body, emit) => readDocument(state, body, emit),

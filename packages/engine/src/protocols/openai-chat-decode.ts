@@ -91,6 +91,7 @@ export function chatDecoder(bounds: AnswerBounds): Decoder {
 
   const reader: AnswerReader = {
     message: (body, emit) => readBody(body, 'delta', emit),
+    textRepeats: true,
     done: finishAll,
     document(body, emit) {
       readBody(body, 'message', emit)
