@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { globSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { after, before, type TestContext, test } from 'node:test'
 import { loadCatalog } from '@mesh/catalog/load.ts'
 import { MODES } from '@mesh/catalog/target.ts'
@@ -9,11 +9,11 @@ import { type DocRouter, type PageRunner, pythonWithOpenAi, startDocRouter } fro
 import { jsonOf, outputFault, ROOT, type Snippet, snippetsOf } from './support/doc-snippets.ts'
 
 /**
- * Every example of the README and of `docs/` runs as it is written, with the router of this test in place of the
+ * Every example of the README, of `docs/` and of `examples/` runs as it is written, with the router of this test in place of the
  * written one. How pages mark what is special: CONTRIBUTING.md, "Examples in pages".
  */
 
-const PAGES = ['README.md', ...globSync('docs/*.md', { cwd: ROOT }).sort()]
+const PAGES = ['README.md', ...globSync(['docs/*.md', 'examples/*/README.md'], { cwd: ROOT }).sort()]
 
 /** What must be printed beyond what a page itself states, by the mark of the example. */
 const CHECKS: Readonly<Record<string, (stdout: string) => void>> = {
@@ -57,7 +57,7 @@ for (const page of PAGES) {
   const snippets = snippetsOf(page)
   if (snippets.length === 0) continue
   test(`the examples of ${page} run as they are written`, async (t) => {
-    const runner = await docs.page()
+    const runner = await docs.page(page.startsWith('examples/') ? dirname(page) : undefined)
     try {
       for (const snippet of snippets) await runOne(t, runner, snippet)
     } finally {

@@ -36,6 +36,16 @@ test('every page of docs/ is served as the text that it is, and the index names 
   }
 })
 
+test('every link between pages that are served leads to one that is', async () => {
+  for (const page of globSync('docs/*.md', { cwd: ROOT })) {
+    const prose = readFileSync(join(ROOT, page), 'utf8').replaceAll(/^```[\s\S]*?^```$/gm, '')
+    const links = [...prose.matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)].map(([, link = '']) => link)
+    for (const path of new Set(links.map((link) => new URL(link, `${mesh.url}/${page}`).pathname))) {
+      assert.equal((await mesh.request('GET', path)).status, 200, `${page} leads to ${path}`)
+    }
+  }
+})
+
 test('a page is not sent again to whoever has it', async () => {
   const first = await mesh.request('GET', '/docs/quickstart.md')
   const etag = first.headers.get('etag') ?? ''

@@ -1,6 +1,6 @@
 import { execFile, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { installSdk } from '../../../../packages/sdk/test/support/packed-sdk.ts'
@@ -30,7 +30,8 @@ export interface PageRunner {
 
 export interface DocRouter {
   readonly mesh: TestRouter
-  page(): Promise<PageRunner>
+  /** In an empty folder, or in a copy of one of the project's. */
+  page(copied?: string): Promise<PageRunner>
   stop(): Promise<void>
 }
 
@@ -51,7 +52,7 @@ export async function startDocRouter(): Promise<DocRouter> {
   const sdk = await installSdk(join(folder, 'installed'))
   return {
     mesh,
-    page: () => newPage(mesh, opsEnvironment, { parent: folder, sdk }),
+    page: (copied) => newPage(mesh, opsEnvironment, { parent: folder, sdk, copied }),
     async stop() {
       await mesh.stop()
       await database.close()
@@ -63,10 +64,15 @@ export async function startDocRouter(): Promise<DocRouter> {
 async function newPage(
   mesh: TestRouter,
   opsEnvironment: Readonly<Record<string, string>>,
-  { parent, sdk }: { readonly parent: string; readonly sdk: string },
+  {
+    parent,
+    sdk,
+    copied,
+  }: { readonly parent: string; readonly sdk: string; readonly copied: string | undefined },
 ): Promise<PageRunner> {
   const { key } = await mesh.account()
   const folder = await mkdtemp(join(parent, 'page-'))
+  if (copied !== undefined) await cp(join(ROOT, copied), folder, { recursive: true })
   await mkdir(join(folder, 'node_modules/@meshrouter'), { recursive: true })
   await symlink(sdk, join(folder, 'node_modules/@meshrouter/sdk'))
   const env = {
