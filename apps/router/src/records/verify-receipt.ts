@@ -24,8 +24,9 @@ export type ReceiptVerdict =
 export function verifyReceipt(jws: string, keySet: unknown): ReceiptVerdict {
   const parts = jws.trim().split('.')
   const [header, payload, signature] = parts
-  if (parts.length !== 3 || header === undefined || payload === undefined || signature === undefined) {
-    return { valid: false, reason: 'This is not a compact JWS: three parts, joined by dots.' }
+  const isCompact = parts.length === 3 && parts.every(isBase64url)
+  if (!isCompact || header === undefined || payload === undefined || signature === undefined) {
+    return { valid: false, reason: 'This is not a compact JWS: three parts of base64url, joined by dots.' }
   }
   const parsedHeader = headerSchema.safeParse(parseJson(header))
   if (!parsedHeader.success) return { valid: false, reason: 'The header is not that of a MESH receipt.' }
@@ -46,6 +47,11 @@ export function verifyReceipt(jws: string, keySet: unknown): ReceiptVerdict {
   const claims = z.record(z.string(), z.unknown()).safeParse(parseJson(payload))
   if (!claims.success) return { valid: false, reason: 'The signed bytes are not a JSON object.' }
   return { valid: true, claims: claims.data }
+}
+
+/** Whether a text is just as an encoder writes it: Node also takes other alphabets, padding and spare bits. */
+function isBase64url(text: string): boolean {
+  return Buffer.from(text, 'base64url').toString('base64url') === text
 }
 
 function parseJson(base64url: string): unknown {
