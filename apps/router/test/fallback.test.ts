@@ -355,9 +355,9 @@ test('every model that was named has its turn, however many hosts the others hav
   assert.ok(Math.abs(dollars.reduce((sum, amount) => sum + amount, 0) - Number(cost.totalUsd)) < 1e-8)
 })
 
-test('what this version does not act on is named', async () => {
-  const { end } = await stream(ask(GPT_OSS, { session_id: 'a' }))
-  assert.deepEqual(end.routing.dropped_params, ['session_id'])
+test('a session is the way of a call, and no parameter that is dropped or that an endpoint could lack', async () => {
+  const { end } = await stream(ask(GPT_OSS, { session_id: 'a', provider: { require_parameters: true } }))
+  assert.equal(end.routing.dropped_params, undefined)
 })
 
 test('provider.order comes first, only and ignore narrow the choice', async () => {

@@ -1,14 +1,7 @@
 import type { Ask, AskShape, InputBound, Message, ReasoningRequest } from '../ask.ts'
 import { boundInput } from '../input-bound.ts'
 import { CHAT_BOUNDS } from './bounds.ts'
-import {
-  type Extensions,
-  modelsAsked,
-  providerPreferences,
-  toPrivacy,
-  toRoute,
-  withoutEffect,
-} from './extensions.ts'
+import { type Extensions, modelsAsked, providerPreferences, toPrivacy, toRoute } from './extensions.ts'
 import { fault, isObject, type RequestFault } from './fault.ts'
 import type { ParsedRequest, ParseOptions } from './shape.ts'
 
@@ -136,13 +129,12 @@ function mediaFault(bound: InputBound): RequestFault | undefined {
   return undefined
 }
 
-function droppedNames({ body, knows, extensions, dropped = [] }: ReadChat): {
+function droppedNames({ body, knows, dropped = [] }: ReadChat): {
   readonly named: readonly string[]
   readonly unnamed: number
 } {
   const provider = isObject(body.provider) ? body.provider : {}
   const all = [
-    ...withoutEffect(extensions),
     ...dropped,
     ...Object.keys(body).filter((member) => !knows(member)),
     ...Object.keys(provider)

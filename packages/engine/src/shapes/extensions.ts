@@ -111,8 +111,3 @@ export function toPrivacy(asked: Extensions['privacy']): PrivacyRequest {
     padding: asked?.padding ?? 'off',
   }
 }
-
-/** What MESH knows and checks, and this version does not act on. */
-export function withoutEffect({ session_id: sessionId }: Extensions): readonly string[] {
-  return typeof sessionId === 'string' ? ['session_id'] : []
-}

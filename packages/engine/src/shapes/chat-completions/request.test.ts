@@ -154,7 +154,7 @@ test('every parameter at once', () => {
   })
   assert.deepEqual(privacy, { mode: 'mesh', minClass: 'protected', padding: 'bucket' })
   assert.deepEqual(metadata, { team: 'blue' })
-  assert.deepEqual(droppedParameters, ['session_id'])
+  assert.deepEqual(droppedParameters, [])
   assert.deepEqual(shape.parameters, [
     'max_tokens',
     'stop',
@@ -436,17 +436,14 @@ test('a plan is told how much thinking is asked for, whatever it is called', () 
   assert.deepEqual(reasoning({ reasoning: { max_tokens: 9, exclude: true } }), { maxTokens: 9 })
 })
 
-test('what MESH knows and does not act on is named as dropped', () => {
-  const dropped = (change: object) => accept({ ...hello, ...change }).droppedParameters
-  assert.deepEqual(dropped({ provider: { sort: 'latency' }, session_id: 's' }), ['session_id'])
-  assert.deepEqual(dropped({ provider: { sort: 'price' }, session_id: null }), [])
-  assert.equal(accept({ ...hello, provider: { require_parameters: true } }).route.requireParameters, true)
-  const parsed = parseChatCompletion(
-    { ...hello, session_id: 's', provider: { require_parameters: true } },
-    options,
-  )
-  assert.ok(!parsed.ok)
-  assert.equal(parsed.code, 'unsupported_parameter')
+test('a session is for the planner, so that none of it is dropped and no endpoint can lack it', () => {
+  const { route, droppedParameters } = accept({
+    ...hello,
+    session_id: 's',
+    provider: { sort: 'latency', require_parameters: true },
+  })
+  assert.deepEqual(droppedParameters, [])
+  assert.deepEqual([route.sessionId, route.requireParameters], ['session:1', true])
 })
 
 test('how much to think is said in several ways', () => {
