@@ -3,6 +3,7 @@ import { inputTokens, outputTokens } from '@mesh/catalog/token-buckets.ts'
 import type { Ask, Json, ResponseFormat } from './ask.ts'
 import { schemaProblem } from './json-schema.ts'
 import type { Candidate } from './plan.ts'
+import { takesFormatBeside } from './protocols/format-beside-tools.ts'
 import type { MeteredUsage } from './run-outcome.ts'
 import { utf8Length } from './text-size.ts'
 import { objectOf, parseJson } from './wire-json.ts'
@@ -17,9 +18,13 @@ type JsonFormat = Exclude<ResponseFormat, { type: 'text' }>
 export type JsonResult = 'native' | 'valid' | 'extracted' | 'repaired' | 'invalid' | 'unchecked'
 
 /** The format that an endpoint is asked for in words, where it is asked for one so. */
-export function emulatedFormat({ responseFormat: format }: Ask, endpoint: Endpoint): JsonFormat | undefined {
+export function emulatedFormat(
+  { responseFormat: format, tools }: Ask,
+  endpoint: Endpoint,
+): JsonFormat | undefined {
   if (format === undefined || format.type === 'text') return undefined
-  return endpoint.supportedParameters.includes(`response_format.${format.type}`) ? undefined : format
+  const isKnown = endpoint.supportedParameters.includes(`response_format.${format.type}`)
+  return isKnown && takesFormatBeside(tools, endpoint) ? undefined : format
 }
 
 /** What was made of a text: JSON that fits its format, or what is wrong with it, in words for a model. */

@@ -11,7 +11,8 @@ function encode(
   endpoint: Partial<Endpoint> = {},
   options: EncodeOptions = { stream: false },
 ) {
-  const { body, ...request } = cohereV2.encode(testAsk(ask), testEndpoint(endpoint), options)
+  const at = testEndpoint({ protocol: 'cohere_v2', ...endpoint })
+  const { body, ...request } = cohereV2.encode(testAsk(ask), at, options)
   return { ...request, body: JSON.parse(body) }
 }
 

@@ -3,6 +3,7 @@ import type { Ask, Json, JsonObject, Tool } from '../ask.ts'
 import type { EncodedRequest, EncodeOptions } from '../protocol.ts'
 import { budgetTokens, effortAsked, reasoningControlsOf } from '../reasoning.ts'
 import { cohereMessages } from './cohere-chat-messages.ts'
+import { takesFormatBeside } from './format-beside-tools.ts'
 import { jsonInstruction } from './json-instruction.ts'
 
 /** The most stop sequences that a request may have. */
@@ -137,7 +138,8 @@ function responseFormat(
 ): { readonly field?: JsonObject; readonly instruction?: string } {
   const format = ask.responseFormat
   if (format === undefined || format.type === 'text') return {}
-  const takes = (name: string) => ask.tools.length === 0 && endpoint.supportedParameters.includes(name)
+  const takes = (name: string) =>
+    takesFormatBeside(ask.tools, endpoint) && endpoint.supportedParameters.includes(name)
   if (format.type === 'json_schema') {
     if (takes('response_format.json_schema')) {
       return { field: { type: 'json_object', json_schema: format.schema } }

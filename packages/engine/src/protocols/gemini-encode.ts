@@ -1,6 +1,7 @@
 import type { Endpoint } from '@mesh/catalog/catalog.ts'
 import type { Ask, JsonObject, Tool } from '../ask.ts'
 import type { EncodedRequest, EncodeOptions } from '../protocol.ts'
+import { takesFormatBeside } from './format-beside-tools.ts'
 import { geminiConversation } from './gemini-content.ts'
 import { isThirdGeneration } from './gemini-generation.ts'
 import { thinkingConfig } from './gemini-thinking.ts'
@@ -152,8 +153,10 @@ function outputFormat(
 ): { readonly fields?: JsonObject; readonly instruction?: string } {
   const format = ask.responseFormat
   if (format === undefined || format.type === 'text') return {}
-  const takesFormat = ask.tools.length === 0 || isThirdGeneration(endpoint)
-  if (takesFormat && endpoint.supportedParameters.includes(`response_format.${format.type}`)) {
+  if (
+    takesFormatBeside(ask.tools, endpoint) &&
+    endpoint.supportedParameters.includes(`response_format.${format.type}`)
+  ) {
     const mimeType = { responseMimeType: 'application/json' }
     return {
       fields: format.type === 'json_object' ? mimeType : { ...mimeType, responseJsonSchema: format.schema },
