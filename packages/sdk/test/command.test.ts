@@ -218,8 +218,10 @@ suite('the list of commands', () => {
 
   for (const shell of ['zsh', 'fish']) {
     const skip = spawnSync(shell, ['--version']).error === undefined ? false : `there is no ${shell} here`
-    test(`completion for ${shell} is a script that it can read`, { skip }, async () => {
+    test(`completion for ${shell} is a script that it can read`, { skip }, async (t) => {
       const { stdout } = await run('completion', shell)
+      const folder = await mkdtemp(join(tmpdir(), 'mesh-completion-'))
+      t.after(() => rm(folder, { recursive: true }))
       const file = join(folder, `completion.${shell}`)
       await writeFile(file, stdout)
       const checked = spawnSync(shell, ['-n', file], { encoding: 'utf8' })
