@@ -17,6 +17,22 @@ export const SDK_MUTATIONS: readonly Mutation[] = [
     named: 'never sends a key',
   },
   {
+    breaks: 'A key of MESH goes to OpenAI where the base URL is empty',
+    file: CLIENT,
+    from: "options.baseURL?.trim() || environmentVariable('MESH_BASE_URL') || DEFAULT_BASE_URL",
+    to: "options.baseURL ?? environmentVariable('MESH_BASE_URL') ?? DEFAULT_BASE_URL",
+    test: CLIENT_TEST,
+    named: 'never sends a key of MESH',
+  },
+  {
+    breaks: 'A key of MESH goes wherever a URL leads',
+    file: CLIENT,
+    from: '    requireThisMesh(url, this.baseURL)\n',
+    to: '',
+    test: CLIENT_TEST,
+    named: 'never sends a key of MESH',
+  },
+  {
     breaks: "OpenAI's own admin key and organization are read from the environment",
     file: CLIENT,
     from: '      adminAPIKey: null,\n      organization: null,\n',

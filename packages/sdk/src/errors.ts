@@ -6,6 +6,7 @@ export type ClientErrorCode =
   | 'no_key'
   | 'not_a_mesh_key'
   | 'mistyped_key'
+  | 'not_this_mesh'
   | 'sealing_not_available'
   | 'operator_key_missing'
 

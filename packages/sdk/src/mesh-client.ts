@@ -98,7 +98,8 @@ export class MeshClient extends OpenAI {
     super({
       ...options,
       apiKey: keyGiven(options.apiKey),
-      baseURL: options.baseURL ?? environmentVariable('MESH_BASE_URL') ?? DEFAULT_BASE_URL,
+      // OpenAI's client takes an empty one for OpenAI's own, and would send the key there.
+      baseURL: options.baseURL?.trim() || environmentVariable('MESH_BASE_URL') || DEFAULT_BASE_URL,
       // OpenAI's client would read these from the environment, and they are nobody's business here.
       adminAPIKey: null,
       organization: null,
@@ -126,10 +127,11 @@ export class MeshClient extends OpenAI {
 
   /** The last moment before a request leaves, its retries included: whatever must not leave is stopped here. */
   protected override async prepareRequest(request: RequestInit, context: RequestContext): Promise<void> {
+    const { options, url } = context
     const headers = new Headers(request?.headers)
+    requireThisMesh(url, this.baseURL)
     requireKeysOfMesh(headers, this.#operatorKey)
     requireSealable(request?.body)
-    const { options, url } = context
     if (request && options.method === 'post' && BILLABLE.test(new URL(url).pathname)) {
       options.idempotencyKey ??= newIdempotencyKey()
       if (!headers.has('idempotency-key')) headers.set('idempotency-key', options.idempotencyKey)
@@ -140,9 +142,18 @@ export class MeshClient extends OpenAI {
 }
 
 function keyGiven(apiKey: MeshClientOptions['apiKey']): string | (() => Promise<string>) {
-  // What a function gives is looked at when it is sent.
-  if (typeof apiKey === 'function') return apiKey
+  // What a function gives is looked at before it is put into a header: a header that cannot carry it would quote it.
+  if (typeof apiKey === 'function') return async () => requireMeshKey((await apiKey()).trim(), 'apiKey')
   return apiKey === undefined || apiKey === '' ? keyOfEnvironment() : requireMeshKey(apiKey.trim(), 'apiKey')
+}
+
+/** OpenAI's client takes whole URLs for paths, and sends the key along wherever they lead. */
+function requireThisMesh(url: string, baseURL: string): void {
+  if (new URL(url).origin === new URL(baseURL).origin) return
+  throw new MeshClientError(
+    'not_this_mesh',
+    'The URL of this request is not of the MESH that baseURL names, so nothing was sent. Give a path, or make a client with another baseURL.',
+  )
 }
 
 /** However a key came into a header, by options, by a function or by `OPENAI_CUSTOM_HEADERS`: only MESH's leave. */

@@ -94,7 +94,38 @@ for (const major of [7, 6] as const satisfies OpenAIMajor[]) {
       await withEnvironment({ MESH_API_KEY: KEY, MESH_BASE_URL: 'http://localhost:8787/v1' }, () => {
         assert.equal(new sdk.MeshClient().baseURL, 'http://localhost:8787/v1')
         assert.equal(new sdk.MeshClient({ baseURL: 'http://there/v1' }).baseURL, 'http://there/v1')
+        // OpenAI's client takes an empty one for OpenAI's own.
+        assert.equal(new sdk.MeshClient({ baseURL: '' }).baseURL, 'http://localhost:8787/v1')
       })
+    })
+
+    test('never sends a key of MESH to OpenAI, or to another host than that of its base URL', async () => {
+      await withEnvironment({}, async () => {
+        for (const baseURL of ['', ' ']) {
+          const { client, sent } = recorded(sdk.MeshClient, { baseURL })
+          await client.chat.completions.create(hello)
+          await client.withOptions({ baseURL }).models.list()
+          for (const { url } of sent) assert.ok(url.startsWith('https://api.meshrouter.app/v1/'), url)
+        }
+        const { client, sent } = recorded(sdk.MeshClient)
+        await assert.rejects(async () => await client.get('https://elsewhere.example/v1/models'), {
+          code: 'not_this_mesh',
+        })
+        assert.equal(sent.length, 0)
+        await client.receipts.keys()
+        assert.equal(sent[0]?.url, 'https://api.meshrouter.app/.well-known/mesh-receipt-keys.json')
+      })
+    })
+
+    test('never quotes a key that a function gave and no header can carry', async () => {
+      for (const key of [`${KEY}\n${KEY}`, `${KEY}\u0436`]) {
+        const { client, sent } = recorded(sdk.MeshClient, { apiKey: async () => key })
+        await assert.rejects(
+          async () => await client.models.list(),
+          (error: Error) => error instanceof sdk.MeshClientError && !error.message.includes(KEY.slice(0, 20)),
+        )
+        assert.equal(sent.length, 0)
+      }
     })
 
     test('never sends a key that is not one of MESH, wherever it comes from', async () => {

@@ -92,7 +92,7 @@ function contextOf(
   words: readonly string[],
   options: Options,
 ): Context {
-  const baseURL = options.text('base-url') ?? (environment.MESH_BASE_URL || DEFAULT_BASE_URL)
+  const baseURL = options.text('base-url')?.trim() || environment.MESH_BASE_URL?.trim() || DEFAULT_BASE_URL
   return {
     baseURL,
     environment,
