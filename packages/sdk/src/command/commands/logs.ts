@@ -29,8 +29,8 @@ export const logs: Command = {
     const count = options.count('number', { min: 0, max: SHOWN_MAX }) ?? SHOWN_DEFAULT
     const mesh = await context.client()
     if (id !== undefined) return terminal.writeJson(await mesh.logs.retrieve(callId(id), { signal }))
+    if (options.has('follow')) return follow(mesh, count, context)
     const latest = count === 0 ? [] : await newest(mesh, { count, signal })
-    if (options.has('follow')) return follow(mesh, latest, context)
     if (terminal.json) return terminal.writeJson({ data: latest })
     await terminal.table(HEADINGS, latest.map(rowOf))
   },
@@ -73,13 +73,9 @@ async function newest(
 
 /**
  * Shows events once each, the oldest first. Ids sort by when a call began, and a call shows when it has ended: so what
- * is known is remembered one by one, as far back as is looked.
+ * is known is remembered one by one, as far back as was looked. Who began before that and ends now is not seen.
  */
-async function follow(
-  mesh: MeshClient,
-  latest: readonly RequestEvent[],
-  { terminal, signal }: Context,
-): Promise<void> {
+async function follow(mesh: MeshClient, count: number, { terminal, signal }: Context): Promise<void> {
   const show = async (events: readonly RequestEvent[]) => {
     for (const event of [...events].reverse()) {
       if (terminal.json) await terminal.writeJsonLine(event)
@@ -91,21 +87,30 @@ async function follow(
         )
     }
   }
-  await show(latest)
-  const before = latest.length > 0 ? latest : await newest(mesh, { count: PAGE_MAX, signal })
-  const known = new Set<string>(before.map(({ id }) => id))
+  // A whole page at least, however few are shown: on the pages that are asked for later, what is older is not new.
+  const before = await newest(mesh, { count: Math.max(count, PAGE_MAX), signal })
+  await show(before.slice(0, count))
+  let known = new Set<string>(before.map(({ id }) => id))
   for (;;) {
     await setTimeout(PAUSE_MS, undefined, { signal })
-    const fresh: RequestEvent[] = []
-    for await (const event of mesh.logs.list({ limit: PAGE_MAX }, { signal })) {
-      if (!known.has(event.id)) fresh.push(event)
-      // A page with nothing new in it ends the search: what is older was shown, or is older than this command.
-      else if (fresh.length === 0 && known.size >= PAGE_MAX) break
-      if (fresh.length >= CAUGHT_UP_MAX) break
-    }
-    await show(fresh)
-    for (const { id } of fresh) known.add(id)
+    const seen = await newestUntilKnown(mesh, { known, signal })
+    await show(seen.filter(({ id }) => !known.has(id)))
+    known = new Set(seen.map(({ id }) => id))
   }
+}
+
+/** The newest pages, until one that has something known on it. */
+async function newestUntilKnown(
+  mesh: MeshClient,
+  { known, signal }: { readonly known: ReadonlySet<string>; readonly signal: AbortSignal },
+): Promise<RequestEvent[]> {
+  const seen: RequestEvent[] = []
+  const first = await mesh.logs.list({ limit: PAGE_MAX }, { signal })
+  for await (const { data } of first.iterPages()) {
+    seen.push(...data)
+    if (data.some(({ id }) => known.has(id)) || seen.length >= CAUGHT_UP_MAX) break
+  }
+  return seen
 }
 
 function callId(id: string): CallId {
