@@ -1,3 +1,4 @@
+import type { JsonResult } from '@mesh/engine/emulated-json.ts'
 import { PRIVACY_CLASSES } from '@mesh/engine/privacy-class.ts'
 import { z } from 'zod'
 import { count, named, usd } from './schema-words.ts'
@@ -5,6 +6,15 @@ import { count, named, usd } from './schema-words.ts'
 /** What calls and the catalogue answer. Bodies in OpenAI's and Anthropic's shapes are described as far as MESH adds to them. */
 
 export const PRIVACY_CLASS = z.enum(PRIVACY_CLASSES)
+
+/** What became of JSON that an endpoint was asked for in words. */
+const EMULATED_RESULTS: readonly Exclude<JsonResult, 'native'>[] = [
+  'valid',
+  'extracted',
+  'repaired',
+  'invalid',
+  'unchecked',
+]
 
 const endpointName = z.strictObject({ model: z.string(), provider: z.string() })
 
@@ -25,7 +35,11 @@ export const ROUTING = named(
       }),
     ),
     snapshot: z.string(),
-    output_cap: z.unknown().optional(),
+    output_cap: count.optional(),
+    output_cap_by: z.string().optional(),
+    response_format: z
+      .strictObject({ mode: z.enum(['native', 'emulated']), result: z.enum(EMULATED_RESULTS).optional() })
+      .optional(),
     unknown_params: count.optional(),
     dropped_params: z.array(z.string()).optional(),
     privacy: z.looseObject({}),

@@ -5,6 +5,7 @@ import { Validator } from '@seriousme/openapi-schema-validator'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
+import { CHAT_COMPLETION } from '../../../scripts/openapi/call-answers.ts'
 import { openApiDocument, operationsOf } from '../../../scripts/openapi/document.ts'
 import { OPERATIONS, type Operation } from '../../../scripts/openapi/operations.ts'
 import { ERRORS } from '../src/errors.ts'
@@ -142,6 +143,22 @@ test('every route answers its example with what the document says', async (t) =>
   for (const [name, operation] of Object.entries(OPERATIONS)) {
     await t.test(name, () => assertAnswers(name, operation))
   }
+})
+
+test('what an answer says of capped output and of JSON is in the document', async () => {
+  const poor = await mesh.account({ creditUsd: '0.05' })
+  const body = {
+    model: 'mesh/claude-sonnet-4.5',
+    messages: [{ role: 'user', content: 'Count to ten, in JSON.' }],
+    metadata: { mesh_simulate: 'tokens=9000' },
+    max_tokens: 8_000,
+    response_format: { type: 'json_object' },
+  }
+  const { json } = await mesh.request('POST', '/v1/chat/completions', { key: poor.key, body })
+  const { error, data } = CHAT_COMPLETION.safeParse(json)
+  assert.equal(error && z.prettifyError(error), undefined)
+  assert.equal(data?.routing.output_cap_by, 'balance')
+  assert.deepEqual(data?.routing.response_format, { mode: 'emulated', result: 'unchecked' })
 })
 
 /** One call that leaves records behind. */

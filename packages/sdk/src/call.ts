@@ -63,7 +63,13 @@ export interface Routing {
   readonly snapshot: string
   /** The cap on output that balance or limits allowed, where that is less than what was asked for. */
   readonly output_cap?: number
+  /** Whose word that was: `balance`, or the name of the limit. */
   readonly output_cap_by?: string
+  /** How the JSON that was asked for came about: docs/tools-and-json.md says what each result is. */
+  readonly response_format?: {
+    readonly mode: 'native' | 'emulated'
+    readonly result?: 'valid' | 'extracted' | 'repaired' | 'invalid' | 'unchecked'
+  }
   readonly dropped_params?: readonly string[]
   /** How many parameters MESH does not know; an event has their number, an answer their names. */
   readonly unknown_params?: number
