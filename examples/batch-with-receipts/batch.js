@@ -1,5 +1,5 @@
 // Classifies every line of a file, a few at once, and files the receipt of each call. It may be stopped and started
-// again: a line that was paid for is not paid for twice.
+// again within 24 hours, as long as its keys count: a line that was paid for is not paid for twice.
 import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { isMeshError, MeshClient } from '@meshrouter/sdk'
 

@@ -39,8 +39,12 @@ function link(name: string): string {
   return `- [${title}](/docs/${name}.md): ${firstSentence(markdown)}`
 }
 
+/** Without its links: they are written as seen from the page, not from here. */
 function firstSentence(markdown: string): string {
   const paragraphs = markdown.split('\n').filter((line) => !/^(#|<!--)/.test(line))
-  const text = paragraphs.join(' ').trim()
-  return /^.*?[.:](?=\s)/.exec(text)?.[0].replace(/:$/, '.') ?? text
+  const text = paragraphs
+    .join(' ')
+    .trim()
+    .replaceAll(/\[([^\]]+)\]\([^)]+\)/g, '$1')
+  return /^.*?\.(?=\s)/.exec(text)?.[0] ?? text
 }

@@ -50,8 +50,12 @@ test('the README leads to every page of docs/', () => {
   assert.deepEqual(unlisted, [])
 })
 
-test('every header that pages of other origins may read is explained', () => {
+test('pages of other origins may read every header that is explained, and no other', () => {
   assertNamed('docs/headers.md', EXPOSED_HEADERS)
+  const [, answers = ''] = textOf('docs/headers.md').split('## Of an answer')
+  const rows = answers.split('\n').flatMap((line) => /^\| (`[^|]+) \|/.exec(line)?.[1] ?? [])
+  const explained = rows.flatMap((cell) => [...cell.matchAll(/`([a-z-]+)/g)].map(([, name]) => name))
+  assert.deepEqual(explained.sort(), [...EXPOSED_HEADERS].sort())
 })
 
 test('every limit and every scope is explained', () => {

@@ -31,8 +31,13 @@ test('every page of docs/ is served as the text that it is, and the index names 
     assert.equal(text, readFileSync(join(ROOT, page), 'utf8'))
     if (!page.includes('decisions')) assert.ok(index.text.includes(`(/${page})`), page)
   }
-  for (const [, path = ''] of index.text.matchAll(/\]\((\/[^)]+)\)/g)) {
+  for (const [, path = ''] of index.text.matchAll(/\]\(([^)]+)\)/g)) {
+    assert.ok(path.startsWith('/'), path)
     assert.equal((await mesh.request('GET', path)).status, 200, path)
+  }
+  // What is said of a page is a sentence of it: no row of a table, and nothing that was cut within code.
+  for (const line of index.text.split('\n')) {
+    assert.ok(!line.includes('|') && line.split('`').length % 2 === 1, line)
   }
 })
 

@@ -301,7 +301,7 @@ test('a retry is advised where it can help, and switched off where it cannot', a
   assert.equal(wrong.headers.get('retry-after'), null)
 })
 
-test('pages of any origin may call /v1, without credentials, and nothing else', async () => {
+test('pages of any origin may call /v1 and ask for the keys of receipts, and nothing else', async () => {
   const origin = 'https://app.example'
   const preflight = await fetch(`${mesh.url}/v1/chat/completions`, {
     method: 'OPTIONS',
@@ -326,6 +326,19 @@ test('pages of any origin may call /v1, without credentials, and nothing else', 
   assert.equal(refused.headers.get('cache-control'), 'no-store')
   const plain = await fetch(`${mesh.url}/v1/chat/completions`, { method: 'OPTIONS' })
   assert.equal(plain.status, 204)
+  // The SDK in a page asks for these as it asks for everything, with headers of its own.
+  const keys = await fetch(`${mesh.url}/.well-known/mesh-receipt-keys.json`, {
+    method: 'OPTIONS',
+    headers: {
+      origin,
+      'access-control-request-method': 'GET',
+      'access-control-request-headers': 'authorization,x-stainless-lang',
+    },
+  })
+  assert.deepEqual([keys.status, keys.headers.get('access-control-allow-origin')], [204, '*'])
+  assert.match(keys.headers.get('access-control-allow-headers') ?? '', /authorization.*x-stainless-lang/)
+  const given = await fetch(`${mesh.url}/.well-known/mesh-receipt-keys.json`, { headers: { origin } })
+  assert.deepEqual([given.status, given.headers.get('access-control-allow-origin')], [200, '*'])
   const elsewhere = await fetch(`${mesh.url}/console`, {
     method: 'OPTIONS',
     headers: { origin, 'access-control-request-method': 'GET' },

@@ -14,6 +14,7 @@ export const EXPOSED_HEADERS = [
   'x-mesh-upstream-cost-usd',
   'x-mesh-margin-usd',
   'x-mesh-total-usd',
+  'x-mesh-next-cursor',
   'x-ratelimit-limit-requests',
   'x-ratelimit-limit-tokens',
   'x-ratelimit-remaining-requests',
@@ -33,7 +34,10 @@ export const CORS_HEADERS: Readonly<Record<string, string>> = {
   'access-control-expose-headers': EXPOSED_HEADERS.join(', '),
 }
 
-/** Whether pages of other origins may call a path at all. */
+/** Public, and read beside `/v1` by clients that verify receipts: their own headers make browsers ask first. */
+const RECEIPT_KEYS = '/.well-known/mesh-receipt-keys.json'
+
+/** Whether a path is of the API that pages of other origins may call. */
 export function isCrossOrigin(url: string): boolean {
   return url === '/v1' || url.startsWith('/v1/') || url.startsWith('/v1?')
 }
@@ -43,7 +47,8 @@ export function isCrossOrigin(url: string): boolean {
  * headers are echoed, so SDKs may add theirs (`x-stainless-…`) without MESH knowing each by name.
  */
 export const corsDelegate: FastifyCorsOptionsDelegateCallback = (request, callback) => {
-  const options: FastifyCorsOptions = isCrossOrigin(request.url)
+  const isOpen = isCrossOrigin(request.url) || request.url === RECEIPT_KEYS
+  const options: FastifyCorsOptions = isOpen
     ? {
         origin: '*',
         credentials: false,

@@ -29,8 +29,5 @@ export function registerPlatformRoutes(server: Server, database: Database): void
     return { status: 'ready', database: 'ok' }
   })
 
-  server.get('/.well-known/mesh-receipt-keys.json', async (_request, reply) => {
-    void reply.header('access-control-allow-origin', '*')
-    return await publishedKeys(database)
-  })
+  server.get('/.well-known/mesh-receipt-keys.json', () => publishedKeys(database))
 }
