@@ -214,7 +214,12 @@ async function failAtProviders(caller: CanaryCaller): Promise<void> {
 async function leave(caller: CanaryCaller, database: Database): Promise<void> {
   const { canaries } = caller
   const leaving = new AbortController()
-  const body = conversation(canaries, MODELS[0], { stream: true, ...metadataOf(canaries, 'echo,pace=300') })
+  const body = conversation(canaries, MODELS[0], {
+    stream: true,
+    // JSON of a schema that is asked for in words comes at once, when all of it has been looked at.
+    response_format: { type: 'text' },
+    ...metadataOf(canaries, 'echo,pace=300'),
+  })
   const response = await caller.chat(body, {}, leaving.signal)
   await streamPayloads(response).next()
   leaving.abort()
