@@ -137,7 +137,6 @@ export const RESTORE_MUTATIONS: readonly Mutation[] = [
     from: 'const goesBack = journal.since === undefined || journal.since <= new Date(takenAt)',
     to: 'const goesBack = true',
     test: 'apps/router/test/revocations.test.ts',
-    named: 'backups are kept',
   },
   {
     breaks: 'A journal of other books does not do',
@@ -145,7 +144,6 @@ export const RESTORE_MUTATIONS: readonly Mutation[] = [
     from: '(books === null || journal.books.has(books))',
     to: "books !== ''",
     test: 'apps/router/test/revocations.test.ts',
-    named: 'backups are kept',
   },
   {
     breaks: 'A stop is told to books once',
@@ -208,6 +206,5 @@ export const RESTORE_MUTATIONS: readonly Mutation[] = [
     from: 'backups.slice(0, -kept).map',
     to: 'backups.slice(0).map',
     test: 'apps/router/test/revocations.test.ts',
-    named: 'backups are kept',
   },
 ]
