@@ -41,6 +41,8 @@ import { until } from './support/until.ts'
 
 const HOUR_MS = 3_600_000
 const CALL = chat('tokens=5')
+/** Compactions in the midst of others who append, enough for one of them to lose a line if any can. */
+const MEETINGS = 100
 const APPENDER = `
 const { appendStops } = await import(process.argv[1])
 const [path, from] = process.argv.slice(2)
@@ -106,7 +108,7 @@ test('processes that append at once, while the file is compacted, lose no line',
     promisify(execFile)(process.execPath, ['--input-type=module', '-e', APPENDER, module, path, String(from)])
   let [lines, compactions] = [0, 0]
   // How often the two meet is the machine's affair.
-  for (let from = 100; compactions < 4; from += 300) {
+  for (let from = 100; compactions < MEETINGS; from += 300) {
     let isOver = false
     const appending = Promise.all([from, from + 100, from + 200].map(run)).finally(() => {
       isOver = true
