@@ -63,3 +63,20 @@ test('a value that was made from its own types fits them', () => {
   })
   fc.assert(fc.property(value, (day) => schemaProblem(DAY, day) === undefined))
 })
+
+test('a hostile schema, and a large value, cost no more than so many steps', { timeout: 30_000 }, () => {
+  const large = Object.fromEntries(Array.from({ length: 20_000 }, (_, at) => [`member ${at}`, at]))
+  const long = 'a'.repeat(1_000_000)
+  const many = <Rule>(rule: Rule): Rule[] => Array.from({ length: 50_000 }, () => rule)
+  const around = `#${'/a'.repeat(500_000)}`
+  for (const [schema, value] of [
+    [{ anyOf: many({ enum: [{ other: 1 }] }) }, large],
+    [{ anyOf: many({ properties: { 'member 0': { type: 'string' } } }) }, large],
+    [{ allOf: many({ minLength: 1, maxLength: 2_000_000 }) }, long],
+    [{ items: { $ref: around } }, many(1)],
+    [{ allOf: many({ $ref: '#/$defs/all' }), $defs: { all: { required: Object.keys(large) } } }, large],
+    [{ allOf: many({ $ref: '#/$defs/any' }), $defs: { any: { type: many('object') } } }, large],
+  ] as const) {
+    schemaProblem(schema, value)
+  }
+})
