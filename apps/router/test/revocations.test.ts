@@ -41,15 +41,17 @@ import { until } from './support/until.ts'
 
 const HOUR_MS = 3_600_000
 const CALL = chat('tokens=5')
-/** Compactions in the midst of others who append, enough for one of them to lose a line if any can. */
-const MEETINGS = 100
+/** Compactions in the midst of others who append. */
+const MEETINGS = 20
+/** All at once, so that each has long opened the file when its turn to write comes. */
 const APPENDER = `
 const { appendStops } = await import(process.argv[1])
 const [path, from] = process.argv.slice(2)
-for (let count = 0; count < 40; count++) {
+const append = (_, count) => {
   const auditId = 'aud_' + String(Number(from) + count).padStart(26, '0')
-  await appendStops(path, [{ auditId, action: 'key.revoked', target: 'key_x', at: new Date() }])
-}`
+  return appendStops(path, [{ auditId, action: 'key.revoked', target: 'key_x', at: new Date() }])
+}
+await Promise.all(Array.from({ length: 40 }, append))`
 
 let folder: string
 let shared: TestDatabase
