@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -37,6 +38,8 @@ suite('meshrouter', () => {
   test('what is known of calls, money and models is shown, and as JSON is what the API answers', async () => {
     const { stdout } = await run('chat', '--json', '-m', MODEL, 'hello')
     const { id } = JSON.parse(stdout)
+    const behind = await run('chat', '-m', MODEL, '--', '--json')
+    assert.match(behind.stdout, /^Simulated answer/, 'what stands behind -- is no option')
     for (const [words, expected] of [
       [['models', 'sonnet'], /mesh\/claude-sonnet-4\.5\tchat/],
       [['models', 'mesh/claude-sonnet-4.5'], /amazon-bedrock\tmesh\/claude-sonnet-4\.5/],
@@ -150,6 +153,13 @@ suite('meshrouter', () => {
     assert.equal((await run('doctor')).code, 0)
     const ill = await run('doctor', '--json', '--base-url', 'http://127.0.0.1:9/v1')
     assert.deepEqual([ill.code, JSON.parse(ill.stdout).ok], [1, false])
+    const bare = createServer(({ url }, response) => response.writeHead(url === '/readyz' ? 200 : 404).end())
+    await new Promise<void>((listening) => bare.listen(0, '127.0.0.1', listening))
+    const address = bare.address()
+    const port = address !== null && typeof address === 'object' ? address.port : 0
+    const keyless = await run('doctor', '--base-url', `http://127.0.0.1:${port}/v1`)
+    bare.close()
+    assert.match(keyless.stdout, /FAIL {2}receipt keys: .* publishes no keys for receipts/)
     const poor = await mesh.account({ creditUsd: '0' })
     assert.match((await runWith({ MESH_API_KEY: poor.key }, 'doctor')).stdout, /FAIL {2}account: .*\$0\.0/)
   })

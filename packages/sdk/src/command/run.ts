@@ -27,7 +27,7 @@ const INPUT_BYTES_MAX = 16 * 1024 * 1024
 /** Runs the command, and returns its exit code. Never rejects. */
 export async function run(program: Program): Promise<number> {
   const { words, environment, stdout, stderr, signal } = program
-  const terminal = new Terminal({ stdout, stderr, environment, json: words.includes('--json') })
+  const terminal = new Terminal({ stdout, stderr, environment, json: asksForJson(words) })
   try {
     requireNoKeys(words, environment)
     await dispatch(program, terminal)
@@ -40,6 +40,12 @@ export async function run(program: Program): Promise<number> {
     else terminal.note(`meshrouter: ${failure.message}${wordsBehind(failure)}`, 'red')
     return EXIT_CODES[failure.ending].code
   }
+}
+
+/** Also of words that cannot be understood; what stands behind `--` is no option. */
+function asksForJson(words: readonly string[]): boolean {
+  const [option, end] = [words.indexOf('--json'), words.indexOf('--')]
+  return option !== -1 && (end === -1 || option < end)
 }
 
 async function dispatch(program: Program, terminal: Terminal): Promise<void> {

@@ -1,7 +1,7 @@
 import type { Command, Context } from '../command.ts'
 import { findKey } from '../credentials.ts'
 import { CommandError } from '../exit-codes.ts'
-import { fetchFrom } from '../published-keys.ts'
+import { fetchFrom, publishedKeys } from '../published-keys.ts'
 
 const CLOCK_OFF_MAX_MS = 60_000
 
@@ -68,9 +68,8 @@ async function routerInWords({ baseURL, signal }: Context): Promise<string> {
   return `${baseURL} is ready, ${ms} ms away${clock}`
 }
 
-async function receiptKeysInWords({ baseURL, signal }: Context): Promise<string> {
-  const response = await fetchFrom(baseURL, '/.well-known/mesh-receipt-keys.json', signal)
-  const { keys } = (await response.json()) as { readonly keys: readonly unknown[] }
+async function receiptKeysInWords(context: Context): Promise<string> {
+  const { keys } = await publishedKeys(context)
   return `${keys.length} published`
 }
 
