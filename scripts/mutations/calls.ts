@@ -138,7 +138,7 @@ export const CALL_MUTATIONS: readonly Mutation[] = [
   {
     breaks: 'Another body under one idempotency key is a conflict',
     file: 'apps/router/src/ledger/idempotency.ts',
-    from: `    if (!earlier.body_hmac.equals(claim.bodyHmac)) return { outcome: 'conflict' }\n`,
+    from: `  if (!row.body_hmac.equals(claim.bodyHmac)) return { outcome: 'conflict' }\n`,
     to: '',
     test: 'apps/router/test/idempotency.test.ts',
   },

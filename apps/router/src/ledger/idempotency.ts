@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import { MeshError } from '../errors.ts'
 import type { AccountId, CallId, ReceiptId } from '../ids.ts'
 import type { Database } from '../storage/database.ts'
-import { withinPatience } from '../storage/patience.ts'
+import { SharedStatement } from '../storage/shared-statement.ts'
 
 /** A caller's `Idempotency-Key` and the body that it stands for, as HMACs: neither is kept. */
 export interface IdempotencyClaim {
@@ -37,22 +37,39 @@ export interface IdempotencyClaims {
 
 /** How long a caller waits for its claim where nothing else is said. */
 const PATIENCE_MS = 5_000
+const KEYS_A_STATEMENT_MAX = 500
+/** Another router may claim a key just when this one does, and free it again; that often it never does. */
+const ATTEMPTS_MAX = 3
 
 export function createIdempotencyClaims(
   database: Pick<Database, 'query'>,
   { patienceMs = PATIENCE_MS }: { readonly patienceMs?: number } = {},
 ): IdempotencyClaims {
-  const releases = new KeyReleases(database)
-  return {
-    async claim(claim) {
-      const claiming = claimIdempotencyKey(database, claim)
+  const releases = new KeyReleases(database, patienceMs)
+  const claims = new SharedStatement<IdempotencyClaim, Attempt>({
+    itemsMax: KEYS_A_STATEMENT_MAX,
+    patienceMs,
+    async run(asked) {
       try {
-        return await withinPatience(claiming, patienceMs)
+        return await claimKeys(database, asked)
       } catch (error) {
-        // The key may be claimed, or come to be, and its call will not run.
-        claiming.catch(() => undefined).finally(() => releases.releaseSometime(claim.callId))
+        // They may be claimed all the same, and their calls will not run.
+        for (const { callId } of asked) releases.releaseSometime(callId)
         throw error
       }
+    },
+    onUnclaimed: ({ callId }) => releases.releaseSometime(callId),
+  })
+  return {
+    async claim(claim) {
+      for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+        const attempted = await claims.ask(claim)
+        if (attempted.outcome !== 'raced') return attempted
+      }
+      throw new MeshError(
+        'overloaded',
+        'Too many requests use this Idempotency-Key at once; try again shortly.',
+      )
     },
     release: (callId) => releases.release(callId),
   }
@@ -66,17 +83,21 @@ const RELEASE_RETRY_MS = 1_000
  * to a number of keys; what is lost for all that is swept by forget_idempotency_keys.
  */
 class KeyReleases {
-  readonly #database: Pick<Database, 'query'>
+  readonly #statement: SharedStatement<CallId, 'free'>
   readonly #waiting = new Set<CallId>()
   #timer: NodeJS.Timeout | undefined
 
-  constructor(database: Pick<Database, 'query'>) {
-    this.#database = database
+  constructor(database: Pick<Database, 'query'>, patienceMs: number) {
+    this.#statement = new SharedStatement({
+      itemsMax: KEYS_A_STATEMENT_MAX,
+      patienceMs,
+      run: (callIds) => freeKeys(database, callIds),
+    })
   }
 
   async release(callId: CallId): Promise<void> {
     try {
-      await this.#free([callId])
+      await this.#statement.ask(callId)
     } catch (error) {
       this.releaseSometime(callId)
       throw error
@@ -85,75 +106,94 @@ class KeyReleases {
 
   releaseSometime(callId: CallId): void {
     if (this.#waiting.size < RELEASES_MAX) this.#waiting.add(callId)
-    if (this.#timer !== undefined) return
-    this.#timer = setTimeout(() => void this.#releaseAll(), RELEASE_RETRY_MS)
-    this.#timer.unref()
+    this.#timer ??= setTimeout(() => this.#releaseAll(), RELEASE_RETRY_MS).unref()
   }
 
-  async #releaseAll(): Promise<void> {
+  #releaseAll(): void {
     const callIds = [...this.#waiting]
     this.#waiting.clear()
     this.#timer = undefined
-    try {
-      await this.#free(callIds)
-    } catch {
-      for (const callId of callIds) this.releaseSometime(callId)
-    }
-  }
-
-  async #free(callIds: readonly CallId[]): Promise<void> {
-    await this.#database.query
-      .deleteFrom('idempotency_keys')
-      .where('call_id', 'in', callIds)
-      .where('state', '=', 'running')
-      .execute()
+    for (const callId of callIds) this.release(callId).catch(() => undefined)
   }
 }
 
-/** A key may be freed between the attempt to claim it and the look at who has it; that often it never is. */
-const ATTEMPTS_MAX = 3
+async function freeKeys(database: Pick<Database, 'query'>, callIds: readonly CallId[]): Promise<'free'[]> {
+  await database.query
+    .deleteFrom('idempotency_keys')
+    .where('call_id', 'in', callIds)
+    .where('state', '=', 'running')
+    .execute()
+  return callIds.map(() => 'free')
+}
+
+/** `freed_meanwhile`: when it was asked for, somebody had it, and has it no more. */
+type Attempt = IdempotencyOutcome | { readonly outcome: 'raced' }
+
+/** A key that was claimed, by this call or an earlier one; nulls where it is nobody's. */
+interface ClaimedRow {
+  readonly call_id: CallId | null
+  readonly body_hmac: Buffer | null
+  readonly state: 'running' | 'billed' | null
+  readonly receipt_id: ReceiptId | null
+  readonly total_nano: NanoUsd | null
+}
 
 /**
- * Claims a key for a call, durably, before anything is held or sent. Keys are remembered for 24 hours, by the
- * database's clock. Rejects with `storage_unavailable`.
+ * Claims keys for calls, durably, before anything is held or sent; of calls that ask for one key the first has it.
+ * Keys are remembered for 24 hours, by the database's clock: one that is older is free, whether or not it was swept
+ * already, but never while its call runs. A key that is taken is only read, for whoever settles its call may have it
+ * locked; all claim in the order of the keys, so that no two routers wait for each other. Answers in the order of the
+ * claims. Rejects with `storage_unavailable`.
  */
-async function claimIdempotencyKey(
+async function claimKeys(
   database: Pick<Database, 'query'>,
-  claim: IdempotencyClaim,
-): Promise<IdempotencyOutcome> {
-  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-    if (await insertClaim(database, claim)) return { outcome: 'claimed' }
-    const earlier = await database.query
-      .selectFrom('idempotency_keys')
-      .select(['body_hmac', 'state', 'receipt_id', 'total_nano'])
-      .where('account_id', '=', claim.accountId)
-      .where('livemode', '=', claim.livemode)
-      .where('key_hmac', '=', Buffer.from(claim.keyHmac))
-      .executeTakeFirst()
-    if (earlier === undefined) continue
-    if (!earlier.body_hmac.equals(claim.bodyHmac)) return { outcome: 'conflict' }
-    if (earlier.state === 'running') return { outcome: 'in_progress' }
-    return {
-      outcome: 'replay',
-      ...(earlier.receipt_id === null ? {} : { receiptId: earlier.receipt_id }),
-      totalNano: earlier.total_nano ?? 0n,
-    }
-  }
-  throw new MeshError('overloaded', 'Too many requests use this Idempotency-Key at once; try again shortly.')
+  claims: readonly IdempotencyClaim[],
+): Promise<Attempt[]> {
+  const isFree = sql`(
+    earlier.created_at < mesh_now() - interval '24 hours'
+    and not exists (select from holds where holds.call_id = earlier.call_id)
+  )`
+  const { rows } = await sql<ClaimedRow>`
+    with asked as (
+      select * from unnest(
+        ${claims.map(({ accountId }) => accountId)}::text[],
+        ${claims.map(({ livemode }) => livemode)}::boolean[],
+        ${claims.map(({ keyHmac }) => Buffer.from(keyHmac))}::bytea[],
+        ${claims.map(({ bodyHmac }) => Buffer.from(bodyHmac))}::bytea[],
+        ${claims.map(({ callId }) => callId)}::text[]
+      ) with ordinality as a (account_id, livemode, key_hmac, body_hmac, call_id, place)
+    ), taken as (
+      select earlier.* from idempotency_keys earlier
+      where (account_id, livemode, key_hmac) in (select account_id, livemode, key_hmac from asked) and not ${isFree}
+    ), claimed as (
+      insert into idempotency_keys as earlier (account_id, livemode, key_hmac, body_hmac, call_id, state, created_at)
+      select distinct on (account_id, livemode, key_hmac)
+        account_id, livemode, key_hmac, body_hmac, call_id, 'running', mesh_now()
+      from asked
+      where (account_id, livemode, key_hmac) not in (select account_id, livemode, key_hmac from taken)
+      order by account_id, livemode, key_hmac, place
+      on conflict (account_id, livemode, key_hmac) do update
+        set body_hmac = excluded.body_hmac, call_id = excluded.call_id, state = excluded.state,
+          receipt_id = null, total_nano = null, created_at = excluded.created_at
+        where ${isFree}
+      returning *
+    )
+    select k.call_id, k.body_hmac, k.state, k.receipt_id, k.total_nano
+    from asked left join (select * from taken union all select * from claimed) k
+      using (account_id, livemode, key_hmac)
+    order by place
+  `.execute(database.query)
+  return claims.map((claim, index) => attemptOf(claim, rows[index]))
 }
 
-/** A key that is a day old is free again, whether or not it was swept already; never while its call runs. */
-async function insertClaim(database: Pick<Database, 'query'>, claim: IdempotencyClaim): Promise<boolean> {
-  const { rows } = await sql`
-    insert into idempotency_keys as earlier (account_id, livemode, key_hmac, body_hmac, call_id, state, created_at)
-    values (${claim.accountId}, ${claim.livemode}, ${Buffer.from(claim.keyHmac)}, ${Buffer.from(claim.bodyHmac)},
-      ${claim.callId}, 'running', mesh_now())
-    on conflict (account_id, livemode, key_hmac) do update
-      set body_hmac = excluded.body_hmac, call_id = excluded.call_id, state = excluded.state,
-        receipt_id = null, total_nano = null, created_at = excluded.created_at
-      where earlier.created_at < mesh_now() - interval '24 hours'
-        and not exists (select from holds where holds.call_id = earlier.call_id)
-    returning call_id
-  `.execute(database.query)
-  return rows.length > 0
+function attemptOf(claim: IdempotencyClaim, row: ClaimedRow | undefined): Attempt {
+  if (!row?.body_hmac) return { outcome: 'raced' }
+  if (row.call_id === claim.callId) return { outcome: 'claimed' }
+  if (!row.body_hmac.equals(claim.bodyHmac)) return { outcome: 'conflict' }
+  if (row.state === 'running') return { outcome: 'in_progress' }
+  return {
+    outcome: 'replay',
+    ...(row.receipt_id === null ? {} : { receiptId: row.receipt_id }),
+    totalNano: row.total_nano ?? 0n,
+  }
 }
