@@ -115,7 +115,7 @@ function holdRequest(payer: Payer): HoldRequest {
     payer,
     inputNano: 400_000n,
     inputTokens: 200,
-    outputPicoPerToken: 8_400n,
+    outputPicoPerToken: 8_400_000n,
     outputTokensWanted: 256,
     outputTokensFloor: 256,
     upstreamCeilingNano: 2_448_000n,

@@ -109,8 +109,8 @@ export const DATABASE_FAULT_MUTATIONS: readonly Mutation[] = [
   {
     breaks: 'Claims share their statements',
     file: 'apps/router/src/ledger/idempotency.ts',
-    from: '    itemsMax: KEYS_A_STATEMENT_MAX,\n    patienceMs,\n    async run',
-    to: '    itemsMax: 1,\n    patienceMs,\n    async run',
+    from: '    itemsMax: KEYS_A_STATEMENT_MAX,\n    async run',
+    to: '    itemsMax: 1,\n    async run',
     test: 'apps/router/test/idempotency-claims.test.ts',
     named: 'a crowd of claims',
   },
@@ -125,10 +125,27 @@ export const DATABASE_FAULT_MUTATIONS: readonly Mutation[] = [
   {
     breaks: 'A key is only read where it is taken',
     file: 'apps/router/src/ledger/idempotency.ts',
-    from: '      where (account_id, livemode, key_hmac) not in (select account_id, livemode, key_hmac from taken)\n',
-    to: '',
+    from: `where (account_id, livemode, key_hmac) not in (select account_id, livemode, key_hmac from known)
+        or `,
+    to: 'where true or ',
     test: 'apps/router/test/idempotency-claims.test.ts',
     named: 'somebody has locked',
+  },
+  {
+    breaks: 'A key that is free and locked keeps nobody waiting',
+    file: 'apps/router/src/ledger/idempotency.ts',
+    from: '      for update skip locked\n',
+    to: '      for update\n',
+    test: 'apps/router/test/idempotency-claims.test.ts',
+    named: 'somebody has locked',
+  },
+  {
+    breaks: 'A statement without an answer does not keep the next one back',
+    file: 'apps/router/src/storage/shared-statement.ts',
+    from: 'setTimeout(goOn, KEEPS_BACK_MS)',
+    to: 'setTimeout(goOn, 1_000_000)',
+    test: 'apps/router/test/idempotency-claims.test.ts',
+    named: 'over another connection',
   },
   {
     breaks: 'A claim that came too late is freed',

@@ -93,18 +93,30 @@ test('routers that claim many keys at once in opposite orders share them out, an
   }
 })
 
-test('a key that somebody has locked delays no claim, not even its own', async (t) => {
+test('keys that somebody has locked delay no claim of others, and one that runs not even its own', async (t) => {
   const { claims, near } = await openFarClaims(t)
   await claims.claim(claimOf(1))
+  await claims.claim(claimOf(3))
+  await near.pool.query(`update idempotency_keys set created_at = 'epoch' where key_hmac = $1`, [
+    claimOf(3).keyHmac,
+  ])
   const client = await near.connect()
   await client.query('begin')
   await client.query(`update idempotency_keys set total_nano = 1`)
+  // It is a day old, so it is free, and locked all the same.
+  let isClaimed = false
+  const free = claims.claim(claimOf(3)).then(({ outcome }) => {
+    isClaimed = true
+    return outcome
+  })
   const outcomes = await Promise.all([claimOf(0), claimOf(1), claimOf(2)].map((claim) => claims.claim(claim)))
   assert.deepEqual(
     outcomes.map(({ outcome }) => outcome),
     ['claimed', 'in_progress', 'claimed'],
   )
+  assert.equal(isClaimed, false)
   await client.query('rollback')
+  assert.equal(await free, 'claimed')
   await client.end()
 })
 
@@ -123,7 +135,7 @@ async function countClaims(database: Database): Promise<() => Promise<bigint>> {
 }
 
 test('of claims that took too long one under way is freed again, and the others never leave', async (t) => {
-  const { claims, way, near } = await openFarClaims(t, 500)
+  const { claims, way, near } = await openFarClaims(t, 300)
   const claimsMade = await countClaims(near)
   await claims.claim(claimOf(0))
   way.delay(0, 1_500)
@@ -135,6 +147,23 @@ test('of claims that took too long one under way is freed again, and the others 
   assert.equal(await claimsMade(), 2n)
   way.restore()
   for (const key of [1, 2, 3]) assert.equal((await claims.claim(claimOf(key))).outcome, 'claimed')
+})
+
+test('claims go on over another connection where one answers nothing any more', async (t) => {
+  const testDatabase = await createTestDatabase()
+  t.after(() => testDatabase.close())
+  const way = await startWayTo(testDatabase)
+  t.after(() => way.close())
+  const options = { poolSize: 2, applicationName: 'mesh-test', statementTimeoutMs: 20_000 }
+  const far = openDatabase({ url: way.url }, options)
+  t.after(() => far.close())
+  const claims = createIdempotencyClaims(far, { patienceMs: 3_000 })
+  await claims.claim(claimOf(0))
+  way.strand()
+  const stranded = assert.rejects(claims.claim(claimOf(1)), { code: 'storage_unavailable' })
+  assert.equal((await claims.claim(claimOf(2))).outcome, 'claimed')
+  await stranded
+  way.cut()
 })
 
 test('claims that a lost connection took along are refused, and their keys are free again', async (t) => {

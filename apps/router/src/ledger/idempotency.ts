@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import type { NanoUsd } from '@mesh/catalog/money.ts'
 import { sql } from 'kysely'
 import { MeshError } from '../errors.ts'
@@ -26,7 +27,11 @@ export type IdempotencyOutcome =
 
 /** Where calls claim their keys. */
 export interface IdempotencyClaims {
-  /** As `claimIdempotencyKey`, for as long as callers wait. A claim that comes to nobody's knowledge is freed again. */
+  /**
+   * Claims a key for a call, durably, before anything is held or sent. Keys are remembered for 24 hours, by the
+   * database's clock. Rejects with `storage_unavailable` after as long as callers wait, and with `overloaded` where
+   * others claim and free the key all the time. A claim that comes to nobody's knowledge is freed again.
+   */
   claim(claim: IdempotencyClaim): Promise<IdempotencyOutcome>
   /**
    * Frees the key of a call that was refused before anything was held; a call that was billed keeps its key. Where it
@@ -38,8 +43,8 @@ export interface IdempotencyClaims {
 /** How long a caller waits for its claim where nothing else is said. */
 const PATIENCE_MS = 5_000
 const KEYS_A_STATEMENT_MAX = 500
-/** Another router may claim a key just when this one does, and free it again; that often it never does. */
-const ATTEMPTS_MAX = 3
+/** Somebody who claims, frees or forgets a key at the same moment has it locked for about as long. */
+const RACE_MS = 50
 
 export function createIdempotencyClaims(
   database: Pick<Database, 'query'>,
@@ -48,7 +53,6 @@ export function createIdempotencyClaims(
   const releases = new KeyReleases(database, patienceMs)
   const claims = new SharedStatement<IdempotencyClaim, Attempt>({
     itemsMax: KEYS_A_STATEMENT_MAX,
-    patienceMs,
     async run(asked) {
       try {
         return await claimKeys(database, asked)
@@ -62,9 +66,11 @@ export function createIdempotencyClaims(
   })
   return {
     async claim(claim) {
-      for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-        const attempted = await claims.ask(claim)
+      const deadlineMs = performance.now() + patienceMs
+      for (let restMs = patienceMs; restMs > 0; restMs = deadlineMs - performance.now()) {
+        const attempted = await claims.ask(claim, restMs)
         if (attempted.outcome !== 'raced') return attempted
+        await pause(RACE_MS)
       }
       throw new MeshError(
         'overloaded',
@@ -83,21 +89,24 @@ const RELEASE_RETRY_MS = 1_000
  * to a number of keys; what is lost for all that is swept by forget_idempotency_keys.
  */
 class KeyReleases {
+  readonly #database: Pick<Database, 'query'>
   readonly #statement: SharedStatement<CallId, 'free'>
+  readonly #patienceMs: number
   readonly #waiting = new Set<CallId>()
   #timer: NodeJS.Timeout | undefined
 
   constructor(database: Pick<Database, 'query'>, patienceMs: number) {
+    this.#database = database
+    this.#patienceMs = patienceMs
     this.#statement = new SharedStatement({
       itemsMax: KEYS_A_STATEMENT_MAX,
-      patienceMs,
       run: (callIds) => freeKeys(database, callIds),
     })
   }
 
   async release(callId: CallId): Promise<void> {
     try {
-      await this.#statement.ask(callId)
+      await this.#statement.ask(callId, this.#patienceMs)
     } catch (error) {
       this.releaseSometime(callId)
       throw error
@@ -106,14 +115,19 @@ class KeyReleases {
 
   releaseSometime(callId: CallId): void {
     if (this.#waiting.size < RELEASES_MAX) this.#waiting.add(callId)
-    this.#timer ??= setTimeout(() => this.#releaseAll(), RELEASE_RETRY_MS).unref()
+    this.#timer ??= setTimeout(() => void this.#releaseAll(), RELEASE_RETRY_MS).unref()
   }
 
-  #releaseAll(): void {
+  async #releaseAll(): Promise<void> {
     const callIds = [...this.#waiting]
     this.#waiting.clear()
     this.#timer = undefined
-    for (const callId of callIds) this.release(callId).catch(() => undefined)
+    for (let first = 0; first < callIds.length; first += KEYS_A_STATEMENT_MAX) {
+      const some = callIds.slice(first, first + KEYS_A_STATEMENT_MAX)
+      await freeKeys(this.#database, some).catch(() => {
+        for (const callId of some) this.releaseSometime(callId)
+      })
+    }
   }
 }
 
@@ -126,10 +140,10 @@ async function freeKeys(database: Pick<Database, 'query'>, callIds: readonly Cal
   return callIds.map(() => 'free')
 }
 
-/** `freed_meanwhile`: when it was asked for, somebody had it, and has it no more. */
+/** `raced`: somebody else claimed, freed or forgot the key just then, so it must be asked for again. */
 type Attempt = IdempotencyOutcome | { readonly outcome: 'raced' }
 
-/** A key that was claimed, by this call or an earlier one; nulls where it is nobody's. */
+/** Who has a key: this call or an earlier one. All nulls where that was decided by somebody else meanwhile. */
 interface ClaimedRow {
   readonly call_id: CallId | null
   readonly body_hmac: Buffer | null
@@ -139,11 +153,11 @@ interface ClaimedRow {
 }
 
 /**
- * Claims keys for calls, durably, before anything is held or sent; of calls that ask for one key the first has it.
- * Keys are remembered for 24 hours, by the database's clock: one that is older is free, whether or not it was swept
- * already, but never while its call runs. A key that is taken is only read, for whoever settles its call may have it
- * locked; all claim in the order of the keys, so that no two routers wait for each other. Answers in the order of the
- * claims. Rejects with `storage_unavailable`.
+ * Claims keys for calls; of calls that ask for one key the first has it. A key that is older than 24 hours is free,
+ * whether or not it was swept already, but never while its call runs. A statement for many must wait for nobody: a
+ * key that is taken is only read, for whoever settles its call may have it locked, and so is one that is free and
+ * locked. New keys are written in one order, so that no two routers wait for each other. Answers in the order of the
+ * claims. Rejects with `storage_unavailable`, and with PostgreSQL's errors.
  */
 async function claimKeys(
   database: Pick<Database, 'query'>,
@@ -162,25 +176,33 @@ async function claimKeys(
         ${claims.map(({ bodyHmac }) => Buffer.from(bodyHmac))}::bytea[],
         ${claims.map(({ callId }) => callId)}::text[]
       ) with ordinality as a (account_id, livemode, key_hmac, body_hmac, call_id, place)
-    ), taken as (
-      select earlier.* from idempotency_keys earlier
-      where (account_id, livemode, key_hmac) in (select account_id, livemode, key_hmac from asked) and not ${isFree}
+    ), known as (
+      select earlier.*, ${isFree} as is_free from idempotency_keys earlier
+      where (account_id, livemode, key_hmac) in (select account_id, livemode, key_hmac from asked)
+    ), freed as (
+      select account_id, livemode, key_hmac from idempotency_keys
+      where (account_id, livemode, key_hmac) in (select account_id, livemode, key_hmac from known where is_free)
+      for update skip locked
     ), claimed as (
       insert into idempotency_keys as earlier (account_id, livemode, key_hmac, body_hmac, call_id, state, created_at)
       select distinct on (account_id, livemode, key_hmac)
         account_id, livemode, key_hmac, body_hmac, call_id, 'running', mesh_now()
       from asked
-      where (account_id, livemode, key_hmac) not in (select account_id, livemode, key_hmac from taken)
+      where (account_id, livemode, key_hmac) not in (select account_id, livemode, key_hmac from known)
+        or (account_id, livemode, key_hmac) in (select account_id, livemode, key_hmac from freed)
       order by account_id, livemode, key_hmac, place
       on conflict (account_id, livemode, key_hmac) do update
         set body_hmac = excluded.body_hmac, call_id = excluded.call_id, state = excluded.state,
           receipt_id = null, total_nano = null, created_at = excluded.created_at
         where ${isFree}
-      returning *
+      returning account_id, livemode, key_hmac, body_hmac, call_id, state, receipt_id, total_nano
     )
     select k.call_id, k.body_hmac, k.state, k.receipt_id, k.total_nano
-    from asked left join (select * from taken union all select * from claimed) k
-      using (account_id, livemode, key_hmac)
+    from asked left join (
+      select account_id, livemode, key_hmac, body_hmac, call_id, state, receipt_id, total_nano
+      from known where not is_free
+      union all select * from claimed
+    ) k using (account_id, livemode, key_hmac)
     order by place
   `.execute(database.query)
   return claims.map((claim, index) => attemptOf(claim, rows[index]))

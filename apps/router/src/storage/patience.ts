@@ -1,5 +1,8 @@
 import { MeshError } from '../errors.ts'
 
+/** What a caller is told who has waited for as long as callers wait. */
+export const LATE_DATABASE = 'The database does not answer in time; try again later.'
+
 /**
  * Waits for the database no longer than so. Rejects with `storage_unavailable` then, and as `work` does before that;
  * `work` itself goes on, and what becomes of it later is told to nobody.
@@ -7,7 +10,7 @@ import { MeshError } from '../errors.ts'
 export async function withinPatience<Value>(work: Promise<Value>, patienceMs: number): Promise<Value> {
   const { promise: late, reject } = Promise.withResolvers<never>()
   const timer = setTimeout(() => {
-    reject(new MeshError('storage_unavailable', 'The database does not answer in time; try again later.'))
+    reject(new MeshError('storage_unavailable', LATE_DATABASE))
   }, patienceMs)
   try {
     return await Promise.race([work, late])

@@ -1,12 +1,11 @@
 import { MeshError } from '../errors.ts'
+import { LATE_DATABASE } from './patience.ts'
 
 export interface SharedStatementOptions<Item, Result> {
   /** Asks the database for all of them at once, and answers in their order. */
   run(items: readonly Item[]): Promise<readonly Result[]>
   /** Items that one statement takes. */
   readonly itemsMax: number
-  /** How long whoever asked waits. */
-  readonly patienceMs: number
   /** Told of a result that came when nobody waited for it any more. */
   onUnclaimed?(item: Item, result: Result): void
 }
@@ -19,26 +18,27 @@ interface Entry<Item, Result> {
   isWaitedFor: boolean
 }
 
+/** A statement that takes longer keeps the next one back no more: its connection may be dead, and others alive. */
+const KEEPS_BACK_MS = 500
+
 /**
- * What many ask of the database, in one statement at a time: a lone question leaves at once, and those that come
- * meanwhile share the next. So a database that answers late delays everybody by two of its answers at most, where
- * statements of their own would take turns at the connections of the pool.
+ * What many ask of the database, a few statements in all: a lone question leaves at once, and those that come while it
+ * is under way share the next. So a database that answers late delays a crowd by little more than one of its answers,
+ * where statements of their own would take turns at the connections of the pool.
  */
 export class SharedStatement<Item, Result> {
   readonly #options: SharedStatementOptions<Item, Result>
   /** In the order of their arrival. */
   readonly #waiting = new Set<Entry<Item, Result>>()
-  #isRunning = false
+  /** The statement that the next one waits for. */
+  #keepsBack: object | undefined
 
   constructor(options: SharedStatementOptions<Item, Result>) {
     this.#options = options
   }
 
-  /**
-   * Rejects as the statement does, and with `storage_unavailable` where it takes too long. What had not left for the
-   * database by then never does.
-   */
-  ask(item: Item): Promise<Result> {
+  /** Rejects as the statement does, and with `storage_unavailable` where it takes longer than `patienceMs`. */
+  ask(item: Item, patienceMs: number): Promise<Result> {
     const { promise, resolve, reject } = Promise.withResolvers<Result>()
     const entry: Entry<Item, Result> = {
       item,
@@ -47,25 +47,34 @@ export class SharedStatement<Item, Result> {
       isWaitedFor: true,
       patience: setTimeout(() => {
         entry.isWaitedFor = false
+        // What no statement has taken by now never leaves.
         this.#waiting.delete(entry)
-        reject(new MeshError('storage_unavailable', 'The database does not answer in time; try again later.'))
-      }, this.#options.patienceMs),
+        reject(new MeshError('storage_unavailable', LATE_DATABASE))
+      }, patienceMs),
     }
     this.#waiting.add(entry)
-    void this.#runAll()
+    this.#runNext()
     return promise
   }
 
-  async #runAll(): Promise<void> {
-    if (this.#isRunning) return
-    this.#isRunning = true
-    while (this.#waiting.size > 0) await this.#runNext()
-    this.#isRunning = false
-  }
-
-  async #runNext(): Promise<void> {
+  #runNext(): void {
+    if (this.#keepsBack !== undefined || this.#waiting.size === 0) return
     const entries = [...this.#waiting].slice(0, this.#options.itemsMax)
     for (const entry of entries) this.#waiting.delete(entry)
+    this.#keepsBack = entries
+    const goOn = (): void => {
+      if (this.#keepsBack !== entries) return
+      this.#keepsBack = undefined
+      this.#runNext()
+    }
+    const timer = setTimeout(goOn, KEEPS_BACK_MS)
+    void this.#run(entries).finally(() => {
+      clearTimeout(timer)
+      goOn()
+    })
+  }
+
+  async #run(entries: readonly Entry<Item, Result>[]): Promise<void> {
     try {
       const results = await this.#options.run(entries.map(({ item }) => item))
       for (const [index, entry] of entries.entries()) this.#answer(entry, results[index])
