@@ -148,6 +148,14 @@ export const BOOKS_MUTATIONS: readonly Mutation[] = [
     named: 'fractions of a nano-USD',
   },
   {
+    breaks: 'A settlement that its caller was told of is on disk',
+    file: 'apps/router/src/storage/migrations/0012-quicker-books.sql',
+    from: "  perform set_config('synchronous_commit', 'on', true);\n",
+    to: '',
+    test: 'apps/router/test/books-crash.test.ts',
+    named: 'outlives a crash',
+  },
+  {
     breaks: 'A lost hold comes back after a crash of the database',
     file: 'apps/router/src/ledger/postgres-books.ts',
     from: '    await orEnd(client, this.#running.restore(client))\n',

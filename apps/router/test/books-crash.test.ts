@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { MeshError } from '../src/errors.ts'
 import type { HoldDecision, HoldRequest, Payer } from '../src/ledger/books.ts'
 import type { PostgresBooks } from '../src/ledger/postgres-books.ts'
@@ -84,32 +84,47 @@ test('a crash of PostgreSQL loses holds, which come back before any other, and n
   await assertSound(database)
 })
 
+test('a settlement that its caller was told of outlives a crash', async (t) => {
+  const { database, routers } = await openBehindWay(t, 1)
+  const [books] = routers
+  assert.ok(books)
+  const payer = await makeAccount(database, { balanceNano: 10_000n })
+  const request = holdRequest(payer)
+  const held = granted(await books.hold(request))
+  const crash = await prepareCrash(database)
+  await books.settle(settlementOf(request, held))
+  await crash()
+  await until('the database serves', () => serves(database))
+  assert.deepEqual(await bookOf(database, payer), { balanceNano: 9_000n, heldNano: 0n })
+  await assertSound(database)
+})
+
+test('a settlement that a crash took before it was on disk is posted again', async (t) => {
+  const { database, way, far, openRouter } = await openBehindWay(t, 0)
+  const books = await openRouter({ database: far() })
+  const payer = await makeAccount(database, { balanceNano: 10_000n })
+  const request = holdRequest(payer)
+  const held = granted(await books.hold(request))
+  const hurry = await dawdleBeforeTheDisk(database)
+  const crash = await prepareCrash(database)
+  const late = books.settle(settlementOf(request, held))
+  await until('it is committed', async () => (await bookOf(database, payer)).balanceNano === 9_000n)
+  way.cut()
+  await crash()
+  await until('the database serves', () => serves(database))
+  assert.deepEqual(await bookOf(database, payer), { balanceNano: 10_000n, heldNano: 1_000n })
+  await hurry()
+  way.restore()
+  assert.equal((await late).duplicate, false)
+  assert.deepEqual(await bookOf(database, payer), { balanceNano: 9_000n, heldNano: 0n })
+  await assertSound(database)
+})
+
 test('of what a crash lost of one router another gives away nothing that is charged twice', async (t) => {
-  const postgres = await startTestPostgres()
-  const connection = { ...postgres.server, database: 'postgres' }
-  const way = await startWayTo({ connection })
-  const opened: Database[] = []
-  const open = (at: ConnectionOptions, poolSize = 4): Database => {
-    const options = { poolSize, applicationName: 'mesh-test', statementTimeoutMs: 10_000 }
-    opened.push(openDatabase(at, options))
-    return opened.at(-1) ?? assert.fail()
-  }
-  await migrate(open(connection).pool)
-  const { database, routers, openRouter } = await openBooksFixture(
-    t,
-    {},
-    {
-      database: (poolSize) => open(connection, poolSize),
-      async close() {
-        await Promise.all(opened.map((each) => each.close()))
-        await way.close()
-        await postgres.stop()
-      },
-    },
-  )
+  const { database, way, far, routers, openRouter } = await openBehindWay(t, 1)
   const [quick] = routers
   assert.ok(quick)
-  const slow = await openRouter({ database: open({ url: way.url }) })
+  const slow = await openRouter({ database: far() })
   const payer = await makeAccount(database, { balanceNano: 1_900n })
   const other = await makeAccount(database)
 
@@ -198,6 +213,50 @@ for (const returns of [true, false]) {
       await assertSound(database)
     }
   })
+}
+
+/** Routers on a PostgreSQL of their own that can crash, and a way by which others reach it. */
+async function openBehindWay(t: TestContext, routers: number) {
+  const postgres = await startTestPostgres()
+  const connection = { ...postgres.server, database: 'postgres' }
+  const way = await startWayTo({ connection })
+  const opened: Database[] = []
+  const open = (at: ConnectionOptions, poolSize = 4): Database => {
+    const options = { poolSize, applicationName: 'mesh-test', statementTimeoutMs: 10_000 }
+    opened.push(openDatabase(at, options))
+    return opened.at(-1) ?? assert.fail()
+  }
+  await migrate(open(connection).pool)
+  const fixture = await openBooksFixture(
+    t,
+    { routers },
+    {
+      database: (poolSize) => open(connection, poolSize),
+      async close() {
+        await Promise.all(opened.map((each) => each.close()))
+        await way.close()
+        await postgres.stop()
+      },
+    },
+  )
+  return { ...fixture, way, far: () => open({ url: way.url }) }
+}
+
+/** Has settlements stop between their commit and the wait for the disk, until the function returned is called. */
+async function dawdleBeforeTheDisk(database: Database): Promise<() => Promise<void>> {
+  const { rows } = await database.pool.query<{ source: string }>(
+    `select pg_get_functiondef('post_settlements'::regproc) as source`,
+  )
+  const source = rows[0]?.source ?? assert.fail()
+  await database.pool.query(source.replace('  commit;\n', '  commit;\n  perform pg_sleep(60);\n'))
+  return async () => void (await database.pool.query(source))
+}
+
+async function serves(database: Database): Promise<boolean> {
+  return await database.pool.query('select 1').then(
+    () => true,
+    () => false,
+  )
 }
 
 async function canHold(books: PostgresBooks, payer: Payer): Promise<boolean> {

@@ -122,7 +122,8 @@ const MEETINGS: Readonly<Partial<Record<ErrorCode, () => Promise<Answered>>>> = 
   },
   idempotency_replay: async () => {
     const { key } = await mesh.account()
-    await send(mesh, key, says(), { 'idempotency-key': CANARY })
+    const first = await send(mesh, key, says(), { 'idempotency-key': CANARY })
+    assert.equal(first.status, 200, first.text)
     return await send(mesh, key, says(), { 'idempotency-key': CANARY })
   },
   idempotency_conflict: async () => {

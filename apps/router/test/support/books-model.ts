@@ -107,7 +107,10 @@ export class BooksModel {
   settle(call: ModelCall, now: Date, totalNano: bigint, tokens: number): void {
     if (call.state === 'settled') return
     if (call.state === 'held') this.#correct(call, totalNano, tokens)
-    else this.#count(call.request, now, false, 0, tokens, totalNano)
+    // A call that held nothing opens no window.
+    else if (call.heldNano > 0n || call.request.inputTokens + call.outputTokens > 0) {
+      this.#count(call.request, now, false, 0, tokens, totalNano)
+    }
     call.state = 'settled'
     call.totalNano = totalNano
     this.balanceNano -= totalNano
