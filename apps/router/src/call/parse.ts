@@ -45,7 +45,7 @@ export async function parse(
     api: request.shape.name,
     request: {
       ...read,
-      ask: { ...read.ask, accountKey: mesh.pseudonyms.outward(accountId, 'account', '') },
+      ask: { ...read.ask, accountKey: mesh.pseudonyms.ofAccount(accountId) },
     },
     targets,
     ...(steering === undefined ? {} : { steering }),
