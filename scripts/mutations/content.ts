@@ -7,8 +7,8 @@ export const CONTENT_MUTATIONS: readonly Mutation[] = [
   {
     breaks: 'What a caller calls his user leaves and is kept as an HMAC alone',
     file: 'apps/router/src/call/pseudonyms.ts',
-    from: `      hmac(accountId, \`outward \${purpose}\`, text).toString('base64url').slice(0, 32),`,
-    to: '      text,',
+    from: `    hmac(accountId, \`outward \${purpose}\`, text).toString('base64url').slice(0, 32)\n`,
+    to: '    text\n',
     test: SINKS_TEST,
   },
   {

@@ -308,7 +308,7 @@ test('sessions that an operator ends one after the other cost nobody money and n
     await database.pool.query(
       `select pg_terminate_backend(pid) from (
          select pid from pg_stat_activity
-         where datname = current_database() and application_name like 'mesh rtr%' or application_name = 'mesh'
+         where datname = current_database() and (application_name like 'mesh rtr%' or application_name = 'mesh')
          order by random() limit 1
        ) one`,
     )
@@ -412,7 +412,7 @@ async function startOn(url: string): Promise<void> {
 async function endSessionsOfRouters(client: Awaited<ReturnType<Database['connect']>>): Promise<number> {
   const { rows } = await client.query(
     `select pg_terminate_backend(pid, 5000) from pg_stat_activity
-     where application_name like 'mesh rtr%' or application_name = 'mesh'`,
+     where datname = current_database() and (application_name like 'mesh rtr%' or application_name = 'mesh')`,
   )
   return rows.length
 }
