@@ -77,8 +77,8 @@ async function costOf(
   seconds: number,
   postmaster: number,
 ): Promise<Cost> {
-  const holding = await openBooksConnection(database)
-  const settling = await openBooksConnection(database)
+  const holding = await openBooksConnection(database, 'off')
+  const settling = await openBooksConnection(database, 'on')
   const terms = { routerId: newId('rtr', systemSeams), holdTtlMs: 60_000, keyShareBasisPoints: 10_000 }
   const holds: number[] = []
   const settlements: number[] = []

@@ -149,9 +149,9 @@ export const BOOKS_MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: 'A settlement that its caller was told of is on disk',
-    file: 'apps/router/src/storage/migrations/0012-quicker-books.sql',
-    from: "  perform set_config('synchronous_commit', 'on', true);\n",
-    to: '',
+    file: 'apps/router/src/ledger/postgres-books.ts',
+    from: "openBooksConnection(this.#options.database, 'on')",
+    to: "openBooksConnection(this.#options.database, 'off')",
     test: 'apps/router/test/books-crash.test.ts',
     named: 'outlives a crash',
   },

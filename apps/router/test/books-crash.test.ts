@@ -99,27 +99,6 @@ test('a settlement that its caller was told of outlives a crash', async (t) => {
   await assertSound(database)
 })
 
-test('a settlement that a crash took before it was on disk is posted again', async (t) => {
-  const { database, way, far, openRouter } = await openBehindWay(t, 0)
-  const books = await openRouter({ database: far() })
-  const payer = await makeAccount(database, { balanceNano: 10_000n })
-  const request = holdRequest(payer)
-  const held = granted(await books.hold(request))
-  const hurry = await dawdleBeforeTheDisk(database)
-  const crash = await prepareCrash(database)
-  const late = books.settle(settlementOf(request, held))
-  await until('it is committed', async () => (await bookOf(database, payer)).balanceNano === 9_000n)
-  way.cut()
-  await crash()
-  await until('the database serves', () => serves(database))
-  assert.deepEqual(await bookOf(database, payer), { balanceNano: 10_000n, heldNano: 1_000n })
-  await hurry()
-  way.restore()
-  assert.equal((await late).duplicate, false)
-  assert.deepEqual(await bookOf(database, payer), { balanceNano: 9_000n, heldNano: 0n })
-  await assertSound(database)
-})
-
 test('of what a crash lost of one router another gives away nothing that is charged twice', async (t) => {
   const { database, way, far, routers, openRouter } = await openBehindWay(t, 1)
   const [quick] = routers
@@ -240,16 +219,6 @@ async function openBehindWay(t: TestContext, routers: number) {
     },
   )
   return { ...fixture, way, far: () => open({ url: way.url }) }
-}
-
-/** Has settlements stop between their commit and the wait for the disk, until the function returned is called. */
-async function dawdleBeforeTheDisk(database: Database): Promise<() => Promise<void>> {
-  const { rows } = await database.pool.query<{ source: string }>(
-    `select pg_get_functiondef('post_settlements'::regproc) as source`,
-  )
-  const source = rows[0]?.source ?? assert.fail()
-  await database.pool.query(source.replace('  commit;\n', '  commit;\n  perform pg_sleep(60);\n'))
-  return async () => void (await database.pool.query(source))
 }
 
 async function serves(database: Database): Promise<boolean> {

@@ -482,7 +482,7 @@ test('a router that lost its connection goes on without losing a settlement', as
   for (let round = 0; round < 5; round++) {
     await database.pool.query(
       `select pg_terminate_backend(pid) from pg_stat_activity
-       where datname = current_database() and pid <> pg_backend_pid() and query like '%post_settlements%'`,
+       where datname = current_database() and pid <> pg_backend_pid() and query like '%settle_calls%'`,
     )
   }
   await settling

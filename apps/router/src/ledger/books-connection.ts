@@ -11,15 +11,18 @@ const LOCK_TIMEOUT_MS = 200
 export const QUERY_TIMEOUT_MS = 6_000
 
 /**
- * Opens a connection for one batcher. A commit on it does not wait for the disk: others see it at once, and only a crash
- * of PostgreSQL itself can lose it, within about half a second. Rejects with `storage_unavailable`.
+ * Opens a connection for one batcher. With `off` a commit does not wait for the disk: others see it at once, and only
+ * a crash of PostgreSQL itself can lose it, within about half a second. Rejects with `storage_unavailable`.
  */
-export async function openBooksConnection(database: Database): Promise<pg.Client> {
+export async function openBooksConnection(
+  database: Database,
+  synchronousCommit: 'on' | 'off',
+): Promise<pg.Client> {
   const client = await database.connect()
   await orEnd(
     client,
     client.query(
-      `set synchronous_commit = off;
+      `set synchronous_commit = ${synchronousCommit};
        set statement_timeout = ${STATEMENT_TIMEOUT_MS};
        set lock_timeout = ${LOCK_TIMEOUT_MS}`,
     ),

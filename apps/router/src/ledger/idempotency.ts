@@ -121,13 +121,14 @@ class KeyReleases {
   async #releaseAll(): Promise<void> {
     const callIds = [...this.#waiting]
     this.#waiting.clear()
-    this.#timer = undefined
+    const failed: CallId[] = []
     for (let first = 0; first < callIds.length; first += KEYS_A_STATEMENT_MAX) {
       const some = callIds.slice(first, first + KEYS_A_STATEMENT_MAX)
-      await freeKeys(this.#database, some).catch(() => {
-        for (const callId of some) this.releaseSometime(callId)
-      })
+      await freeKeys(this.#database, some).catch(() => failed.push(...some))
     }
+    this.#timer = undefined
+    // What came meanwhile has waited for this round to end.
+    for (const callId of [...failed, ...this.#waiting]) this.releaseSometime(callId)
   }
 }
 
@@ -154,8 +155,8 @@ interface ClaimedRow {
 
 /**
  * Claims keys for calls; of calls that ask for one key the first has it. A key that is older than 24 hours is free,
- * whether or not it was swept already, but never while its call runs. A statement for many must wait for nobody: a
- * key that is taken is only read, for whoever settles its call may have it locked, and so is one that is free and
+ * whether or not it was swept already, but never while its call runs. A statement for many must wait for no
+ * settlement: a key that is taken is only read, for whoever settles its call may have it locked, and so is one that is free and
  * locked. New keys are written in one order, so that no two routers wait for each other. Answers in the order of the
  * claims. Rejects with `storage_unavailable`, and with PostgreSQL's errors.
  */

@@ -122,7 +122,7 @@ class BooksOfRouter implements PostgresBooks {
     }
     this.#holds = new Batcher(watchedHolds(holds, this.#tell))
     const settlements: BatcherOptions<Settling, Settled> = {
-      open: () => openBooksConnection(this.#options.database),
+      open: () => openBooksConnection(this.#options.database, 'on'),
       post: postSettlements,
       bookOf: ({ settlement }) => bookOf(settlement.payer),
       batchMax,
@@ -251,7 +251,7 @@ class BooksOfRouter implements PostgresBooks {
 
   /** Holds need not be on disk: a crash of PostgreSQL that loses them ends this connection, and then they come back. */
   async #openForHolds(): Promise<pg.Client> {
-    const client = await openBooksConnection(this.#options.database)
+    const client = await openBooksConnection(this.#options.database, 'off')
     await orEnd(client, this.#running.restore(client))
     return client
   }

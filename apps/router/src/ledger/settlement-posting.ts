@@ -6,7 +6,7 @@ import type { Settled, Settlement } from './books.ts'
 import { QUERY_TIMEOUT_MS } from './books-connection.ts'
 import { payerColumns } from './hold-posting.ts'
 
-/** A row that `settle_calls` answers with: see `storage/migrations/0003-settlements.sql` and `0012-quicker-books.sql`. */
+/** A row that `settle_calls` answers with: see `storage/migrations/0003-settlements.sql`. */
 interface SettledRow {
   readonly ledger_entry_id: string | null
   /** Null where somebody else has the account's book: see `0005-busy-books.sql`. */
@@ -22,24 +22,21 @@ export interface Settling {
   readonly isWithdrawnIfLate?: boolean
 }
 
-/**
- * Posts a batch in one statement, and resolves when it is on disk. Where books that others have are skipped, the answer
- * for their items is `busy`.
- */
+/** Posts a batch in one statement. Where books that others have are skipped, the answer for their items is `busy`. */
 export async function postSettlements(
   client: pg.Client,
   batch: readonly Settling[],
   lockedBooks: LockedBooks,
 ): Promise<readonly (Settled | 'busy')[]> {
+  const name = lockedBooks === 'wait' ? 'settle_calls' : 'settle_free_calls'
   const statement: BoundedQuery = {
-    name: 'post_settlements',
-    text: 'call post_settlements($1, $2)',
+    name,
+    text: `select * from ${name}($1)`,
     query_timeout: QUERY_TIMEOUT_MS,
-    values: [JSON.stringify(batch.map(settlementRow)), lockedBooks === 'skip'],
+    values: [JSON.stringify(batch.map(settlementRow))],
   }
-  const { rows } = await client.query<{ readonly settled: readonly SettledRow[] }>(statement)
-  const settled = rows[0]?.settled ?? []
-  return settled.map(({ ledger_entry_id, duplicate }, index) => {
+  const { rows } = await client.query<SettledRow>(statement)
+  return rows.map(({ ledger_entry_id, duplicate }, index) => {
     if (duplicate === null) return 'busy'
     if (ledger_entry_id !== null) return { ledgerEntryId: siblingId('led', ledger_entry_id), duplicate }
     // Whatever is charged has its entry.
