@@ -477,9 +477,7 @@ test('a router that lost its connection forgets everything and checks its runnin
       [suspended.accountId, revoked.accountId],
     ])
     keyIds = [kept.id, revoked.id, replaced.id, suspended.id]
-    await mesh.database.pool.query(
-      "select pg_terminate_backend(pid) from pg_stat_activity where query ilike 'listen %' and datname = current_database()",
-    )
+    await endListeners()
     await until('the running calls are cut', () => aborted.length > 1)
     assert.deepEqual(aborted, [
       [[revoked.id, replaced.id], 'key_revoked'],
@@ -488,6 +486,34 @@ test('a router that lost its connection forgets everything and checks its runnin
   } finally {
     await listener.close()
   }
+})
+
+test('a router that stops while it connects anew for notices of changes stops', { timeout: 20_000 }, async () => {
+  const database = mesh.openDatabase()
+  const connectsAnew = Promise.withResolvers<void>()
+  const mayConnect = Promise.withResolvers<void>()
+  let connections = 0
+  const listener = await listenForPolicy({
+    database: {
+      async connect() {
+        connections++
+        if (connections > 1) {
+          connectsAnew.resolve()
+          await mayConnect.promise
+        }
+        return await database.connect()
+      },
+    },
+    authenticator: mesh.authenticator,
+    liveCalls: { keyIds: [], abortKeys() {} },
+    log: { error() {}, warn() {}, info() {}, debug() {} },
+    reconnectMs: 5,
+  })
+  await endListeners()
+  await connectsAnew.promise
+  const closed = listener.close()
+  mayConnect.resolve()
+  await closed
 })
 
 test('an account, a project, a key and its maker allow together what each of them allows', async () => {
@@ -556,4 +582,10 @@ async function waitingForLocks(): Promise<number | null> {
     "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
   )
   return rowCount
+}
+
+async function endListeners(): Promise<void> {
+  await mesh.database.pool.query(
+    "select pg_terminate_backend(pid) from pg_stat_activity where query ilike 'listen %' and datname = current_database()",
+  )
 }

@@ -88,6 +88,8 @@ async function listenOnce(
   const onClosing = (): void => fail(new Error('the listener closes'))
   client.once('end', () => fail(new Error('the connection ended')))
   closing.addEventListener('abort', onClosing)
+  // An event that came while the connection was made comes no second time.
+  if (closing.aborted) onClosing()
   client.on('notification', ({ payload }) => {
     heard.noticeCount++
     if (payload === PROVIDERS_NOTICE) {
