@@ -33,6 +33,8 @@ import { startWayTo, type WayToDatabase } from './support/way-to-database.ts'
 
 /** What a caller waits for the books; what it waits at most in all is some of these. */
 const SHORT_WAIT_MS = 700
+/** Between two calls of a crowd that does not come at once. */
+const ARRIVAL_MS = 100
 const CREDIT_NANO = 10_000_000_000n
 /** By then everything that is refused has been, on a busy machine too: some waits one after the other. */
 const REFUSAL_MS = 8_000
@@ -258,9 +260,11 @@ test('a slow database makes calls slow and batches large, and fails none', async
   ] as const) {
     way.delay(0, backMs)
     const answers = await Promise.all(
-      Array.from({ length: count }, (_, index) => {
+      Array.from({ length: count }, async (_, index) => {
+        // All at once they would share a statement or two, and one connection would do.
+        await pause(index * ARRIVAL_MS)
         const body = chat('tokens=10', { stream: index % 2 === 0 })
-        return send(mesh, account.key, body, { 'idempotency-key': `${backMs}-${index}` })
+        return await send(mesh, account.key, body, { 'idempotency-key': `${backMs}-${index}` })
       }),
     )
     assert.deepEqual(

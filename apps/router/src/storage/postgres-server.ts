@@ -39,6 +39,8 @@ const SETTINGS: Readonly<Record<string, string>> = {
   max_wal_size: '128MB',
   min_wal_size: '32MB',
   dynamic_shared_memory_type: 'mmap',
+  // Nothing is replicated from here, and the process that would start replication takes 2 MB.
+  max_logical_replication_workers: '0',
   jit: 'off',
   ssl: 'off',
   timezone: 'UTC',
