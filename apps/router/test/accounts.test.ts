@@ -488,7 +488,9 @@ test('a router that lost its connection forgets everything and checks its runnin
   }
 })
 
-test('a router that stops while it connects anew for notices of changes stops', { timeout: 20_000 }, async () => {
+test('a router that stops while it connects anew for notices of changes stops', {
+  timeout: 20_000,
+}, async () => {
   const database = mesh.openDatabase()
   const connectsAnew = Promise.withResolvers<void>()
   const mayConnect = Promise.withResolvers<void>()
