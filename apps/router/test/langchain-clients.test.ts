@@ -4,7 +4,7 @@ import { ChatOpenAI, type ChatOpenAIFields, OpenAIEmbeddings } from '@langchain/
 import { createAgent, providerStrategy, tool, toolStrategy } from 'langchain'
 import { APIError } from 'openai'
 import { z } from 'zod'
-import { assertRecordsAgree, nano } from './support/calls.ts'
+import { assertRecordsAgree, chat, eventOf, nano, requestIdOf, send } from './support/calls.ts'
 import { startTestRouter, type TestAccount, type TestRouter } from './support/test-router.ts'
 import {
   BREAK_OFF,
@@ -170,6 +170,9 @@ for (const { name, fields } of WAYS) {
       ...{ model: 'mesh/gpt-4o-mini', apiKey: poor.key, maxRetries: 2 },
     })
     assert.equal((await errorOf(patient.invoke('Hello there'))).status, 402)
+    // Rows of refused calls come after their answers, in their order.
+    const last = await router.account({ creditUsd: '0' })
+    await eventOf(router, last.key, requestIdOf(await send(router, last.key, chat())))
     const { data } = (await router.request('GET', '/v1/logs', { key: poor.key })).json
     assert.equal(data.length, 1)
   })
