@@ -20,8 +20,10 @@ export function modeId(mode: Mode): ModelId {
 
 /** The mode of an id, or `undefined` where it is no mode's. */
 export function modeOf(id: ModelId): Mode | undefined {
-  return MODES.find((mode) => modeId(mode) === id)
+  return BY_ID.get(id)
 }
+
+const BY_ID: ReadonlyMap<ModelId, Mode> = new Map(MODES.map((mode) => [modeId(mode), mode]))
 
 /** The modes as targets. They choose among chat models: vectors and scores of two models cannot be compared. */
 export const MODE_TARGETS: readonly Target[] = MODES.map((mode) => ({ id: modeId(mode), kind: 'chat' }))

@@ -2,9 +2,16 @@ import type { Endpoint, ProtocolName } from '@mesh/catalog/catalog.ts'
 import type { PriceSchedule, Rates } from '@mesh/catalog/price.ts'
 import type { PrivacyClass } from './ask.ts'
 import { usualInputTokens } from './input-estimate.ts'
-import type { PlanInput } from './plan.ts'
+import type { PlanInput, PlanPolicy } from './plan.ts'
 import type { NotSetUp, PlanEntry } from './plan-snapshot.ts'
-import { classButForCache, classInTheClear, keepsNothing, mayTrain, reaches } from './privacy-class.ts'
+import {
+  classButForCache,
+  classInTheClear,
+  keepsNothing,
+  mayTrain,
+  reaches,
+  WEAKEST_CLASS,
+} from './privacy-class.ts'
 import { BYTES_PER_TOKEN_MAX } from './text-size.ts'
 
 /** Why an endpoint is not in a plan. The order is the order in which the filters run. */
@@ -59,14 +66,8 @@ const FILTERS: readonly Filter[] = [
     'allowed_providers',
     ({ endpoint }, { policy }) => policy.allowedProviders?.has(endpoint.provider) === false,
   ],
-  [
-    'privacy_class',
-    (entry, call) => isBelowFloor(classButForCache(entry.endpoint, call.policy.livemode), call),
-  ],
-  [
-    'shared_cache',
-    (entry, call) => isBelowFloor(classInTheClear(entry.endpoint, call.policy.livemode), call),
-  ],
+  ['privacy_class', ({ endpoint }, { policy }) => isBelowFloor(classButForCache, endpoint, policy)],
+  ['shared_cache', ({ endpoint }, { policy }) => isBelowFloor(classInTheClear, endpoint, policy)],
   ['data_policy', againstDataPolicy],
   [
     'provider_only',
@@ -88,8 +89,12 @@ export function excludedBy(entry: PlanEntry, call: FilterCall): ExcludedBy | und
   return undefined
 }
 
-function isBelowFloor(offered: PrivacyClass, { policy }: FilterCall): boolean {
-  return !reaches(offered, policy.minimumPrivacyClass ?? 'standard')
+function isBelowFloor(
+  offeredBy: (endpoint: Endpoint, livemode: boolean) => PrivacyClass,
+  endpoint: Endpoint,
+  { minimumPrivacyClass = WEAKEST_CLASS, livemode }: PlanPolicy,
+): boolean {
+  return minimumPrivacyClass !== WEAKEST_CLASS && !reaches(offeredBy(endpoint, livemode), minimumPrivacyClass)
 }
 
 function againstDataPolicy({ endpoint }: PlanEntry, { route, policy }: FilterCall): boolean {

@@ -5,6 +5,7 @@ import type { AskShape, RouteRequest } from './ask.ts'
 import type { AutoRule } from './auto-rules.ts'
 import { HEALTH_SAMPLES_MIN, type HealthByEndpoint, speedStep } from './endpoint-health.ts'
 import { usualInputTokens } from './input-estimate.ts'
+import type { PlanInput } from './plan.ts'
 import type { PlanEntry, PlanState } from './plan-snapshot.ts'
 import { weightedDraw } from './weighted-draw.ts'
 
@@ -52,15 +53,20 @@ export function criteriaFor(by: keyof typeof CRITERIA, sort: RouteRequest['sort'
   return [...kept, ...BY_SORT[sort]]
 }
 
-export interface OrderInput {
-  readonly criteria: Criteria
-  readonly shape: AskShape
+/** What the endpoints of every target of one call are ordered by. */
+export interface Ordering {
+  readonly tokens: ComparedTokens
   readonly route: RouteRequest
   readonly health: HealthByEndpoint
   readonly preferences: PlanState['preferences']
   /** What calls are spread by among endpoints with weights. */
   readonly spreadKey: string
-  readonly autoRule?: AutoRule
+}
+
+export function orderingOf({ shape, route, snapshot, spreadKey }: PlanInput): Ordering {
+  const { health, preferences } = snapshot
+  const tokens = comparedTokens(shape)
+  return { tokens, route, health, preferences, spreadKey: route.sessionId ?? spreadKey }
 }
 
 /** An endpoint with what it is ordered by. Speeds are looked at only where nothing before them decides. */
@@ -74,21 +80,20 @@ interface Ranked {
   share?: number
 }
 
-/** What the endpoints of one target are ordered by, with what is the same for all of them. */
-interface Ordering extends OrderInput {
-  readonly tokens: ComparedTokens
-}
-
 /**
- * Endpoints in the order in which they are tried: the caller's providers first, in his order; then the criteria; then
- * the id.
+ * Endpoints of one target in the order in which they are tried: the caller's providers first, in his order; then the
+ * criteria; then the id.
  */
-export function ordered(entries: readonly PlanEntry[], input: OrderInput): readonly PlanEntry[] {
+export function ordered(
+  entries: readonly PlanEntry[],
+  criteria: Criteria,
+  autoRule: AutoRule | undefined,
+  ordering: Ordering,
+): readonly PlanEntry[] {
   if (entries.length < 2) return entries
-  const ordering = { ...input, tokens: comparedTokens(input.shape) }
-  const comparisons = input.criteria.map((criterion) => COMPARISONS[criterion])
+  const comparisons = criteria.map((criterion) => COMPARISONS[criterion])
   return entries
-    .map((entry) => rankedOf(entry, ordering))
+    .map((entry) => rankedOf(entry, autoRule, ordering))
     .sort((a, b) => {
       if (a.preference !== b.preference) return a.preference - b.preference
       for (const compare of comparisons) {
@@ -100,7 +105,7 @@ export function ordered(entries: readonly PlanEntry[], input: OrderInput): reado
     .map(({ entry }) => entry)
 }
 
-function rankedOf(entry: PlanEntry, { route, autoRule, tokens }: Ordering): Ranked {
+function rankedOf(entry: PlanEntry, autoRule: AutoRule | undefined, { route, tokens }: Ordering): Ranked {
   const { endpoint } = entry
   return {
     entry,

@@ -4,7 +4,7 @@ import { type Mode, modeOf } from '@mesh/catalog/target.ts'
 import type { AskShape, InputBound, PrivacyClass, RouteRequest } from './ask.ts'
 import { type AutoRule, autoRuleFor } from './auto-rules.ts'
 import { type ExcludedBy, excludedBy, type FilterCall, filterCallOf } from './plan-filters.ts'
-import { type CRITERIA, criteriaFor, ordered } from './plan-order.ts'
+import { type CRITERIA, criteriaFor, type Ordering, ordered, orderingOf } from './plan-order.ts'
 import type { PlanEntry, PlanSnapshot } from './plan-snapshot.ts'
 
 /** An endpoint that may serve a call, with the prices that the caller would pay there. */
@@ -76,14 +76,20 @@ export function plan(input: PlanInput): Plan {
   const ranked = new Set<PlanEntry>()
   /** The best of every target. */
   const best = new Set<PlanEntry>()
-  const calls = { named: filterCallOf(input, false), chosen: filterCallOf(input, true) }
+  const calls = {
+    named: filterCallOf(input, false),
+    chosen: filterCallOf(input, true),
+    ordering: orderingOf(input),
+  }
   for (const target of targets) {
     const entries = rankedOf(target, calls, excluded)
     if (entries[0]) best.add(entries[0])
     for (const entry of entries) ranked.add(entry)
   }
   // What one target cannot use another may: whoever names a model is sent there without what it does not take.
-  if (targets.length > 1) for (const { endpoint } of ranked) excluded.delete(endpoint.id)
+  if (targets.length > 1 && excluded.size > 0) {
+    for (const { endpoint } of ranked) excluded.delete(endpoint.id)
+  }
   const tried = input.route.allowFallbacks ? worthTrying(ranked, best) : firstOf(ranked)
   const removed = [...excluded].map(([endpoint, by]) => ({ endpoint, by }))
   if (targets.length > 1) removed.sort((a, b) => (a.endpoint < b.endpoint ? -1 : 1))
@@ -104,10 +110,9 @@ export function plan(input: PlanInput): Plan {
 /** The endpoints of one target that may serve the call, in order. What is removed is noted with its word. */
 function rankedOf(
   target: ModelId,
-  calls: { readonly named: FilterCall; readonly chosen: FilterCall },
+  calls: { readonly named: FilterCall; readonly chosen: FilterCall; readonly ordering: Ordering },
   excluded: Map<EndpointId, ExcludedBy>,
 ): readonly PlanEntry[] {
-  const { snapshot, shape, route } = calls.named
   const { by, entries, autoRule } = choiceOf(target, calls.named)
   const call = by === 'models' ? calls.named : calls.chosen
   const left: PlanEntry[] = []
@@ -116,13 +121,7 @@ function rankedOf(
     if (!word) left.push(entry)
     else if (!excluded.has(entry.endpoint.id)) excluded.set(entry.endpoint.id, word)
   }
-  const criteria = criteriaFor(by, route.sort)
-  const { health, preferences } = snapshot
-  const spreadKey = route.sessionId ?? calls.named.spreadKey
-  return ordered(left, {
-    ...{ criteria, shape, route, health, preferences, spreadKey },
-    ...(autoRule ? { autoRule } : {}),
-  })
+  return ordered(left, criteriaFor(by, calls.named.route.sort), autoRule, calls.ordering)
 }
 
 /** What a target stands for, and by what its endpoints are ordered. */

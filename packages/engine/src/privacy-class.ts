@@ -10,6 +10,9 @@ export const PRIVACY_CLASSES = [
   'confidential',
 ] as const satisfies readonly PrivacyClass[]
 
+/** Which every endpoint reaches. */
+export const WEAKEST_CLASS = PRIVACY_CLASSES[0]
+
 /**
  * The class that a call in the clear reaches at an endpoint. It is computed and never asserted: `protected` where
  * the provider keeps nothing, trains on nothing and lets no other account of MESH meet the call in its prompt cache,
