@@ -42,6 +42,8 @@ const WORKERS = { MESH_WORKERS: '3' }
 const CALLS_OF_ONE_BUDGET = 60
 /** Long enough to be killed within, short enough to be waited for. */
 const STREAM = chat('tokens=60,pace=40', { stream: true, usage: { include: true } })
+/** Nobody waits for its end. */
+const LONG_STREAM = chat('tokens=1000,pace=40', { stream: true })
 /** More than the second that a worker has for its answer. */
 const SCRAPE_MS = 5_000
 /** How long what runs on a key may outlive it. */
@@ -69,8 +71,13 @@ async function assertInOrder(database: Database): Promise<void> {
 }
 
 /** Streams that flow. Connections go to the workers in turn, so each has some. */
-async function openStreams(router: RouterProcess, key: string, database: Database): Promise<OpenCall[]> {
-  const calls = Array.from({ length: 6 }, () => open(router, key, STREAM))
+async function openStreams(
+  router: RouterProcess,
+  key: string,
+  database: Database,
+  stream = STREAM,
+): Promise<OpenCall[]> {
+  const calls = Array.from({ length: 6 }, () => open(router, key, stream))
   await until('all streams flow', () => calls.every(hasBegun))
   const { rowCount } = await database.pool.query('select distinct router_id from holds')
   assert.equal(rowCount, 3, 'every worker has its part')
@@ -283,7 +290,7 @@ test('on a database elsewhere too; no secret is in the arguments of a worker or 
   })
 
   await t.test('a second signal ends all of them at once', async () => {
-    const calls = await openStreams(router, key, database)
+    const calls = await openStreams(router, key, database, LONG_STREAM)
     const others = workersOf(router)
     router.signal('SIGTERM')
     await until('the drain has begun', () => router.request('GET', '/healthz').then(refusedNow, () => true))
