@@ -15,44 +15,6 @@ const COMPARED_OUTPUT_TOKENS = 512
 const ASSUMED_FIRST_TOKEN_MS = 1_000
 const UNKNOWN = Number.POSITIVE_INFINITY
 
-/** What endpoints can be ordered by. Each is ascending: the least comes first. */
-type Criterion =
-  | 'priority'
-  | 'share'
-  | 'pool'
-  | 'quality'
-  | 'price'
-  | 'maker'
-  | 'duration'
-  | 'first_token'
-  | 'throughput'
-
-/** The order of one target's endpoints: criteria, the weightiest first. The last key of all is the endpoint's id. */
-export type Criteria = readonly Criterion[]
-
-const BY_SORT: Readonly<Record<NonNullable<RouteRequest['sort']>, Criteria>> = {
-  price: ['price', 'maker', 'duration'],
-  throughput: ['throughput', 'price', 'maker'],
-  latency: ['first_token', 'price', 'maker'],
-}
-
-/** How endpoints of what a caller named are ordered, where he does not say `provider.sort`. */
-export const CRITERIA = {
-  models: ['priority', 'share', 'price', 'maker', 'duration'],
-  tier: ['price', 'maker', 'duration'],
-  cheapest: ['price', 'maker', 'duration'],
-  fast: ['duration', 'price', 'maker'],
-  best: ['quality', 'price', 'maker', 'duration'],
-  auto: ['pool', 'price', 'maker', 'duration'],
-} as const satisfies Readonly<Record<string, Criteria>>
-
-/** `provider.sort` takes the place of price, speed and what the operator prefers; what else an order begins with stays. */
-export function criteriaFor(by: keyof typeof CRITERIA, sort: RouteRequest['sort']): Criteria {
-  if (sort === undefined) return CRITERIA[by]
-  const kept: Criteria = CRITERIA[by].filter((criterion) => criterion === 'pool' || criterion === 'quality')
-  return [...kept, ...BY_SORT[sort]]
-}
-
 /** What the endpoints of every target of one call are ordered by. */
 export interface Ordering {
   readonly tokens: ComparedTokens
@@ -80,6 +42,53 @@ interface Ranked {
   share?: number
 }
 
+/** Which of two endpoints comes first: the one of which this is less. */
+type Comparison = (a: Ranked, b: Ranked, ordering: Ordering) => number
+
+const BY = {
+  priority: (a, b, { preferences }) => priorityOf(b, preferences) - priorityOf(a, preferences),
+  share: (a, b, ordering) => ascending(-shareOf(a, ordering), -shareOf(b, ordering)),
+  pool: (a, b) => a.pool - b.pool,
+  quality: (a, b) => a.entry.qualityRank - b.entry.qualityRank,
+  price: (a, b) => (a.price < b.price ? -1 : a.price > b.price ? 1 : 0),
+  /** A model's own maker comes before others who sell it at the same price. */
+  maker: (a, b) => Number(b.entry.isMakers) - Number(a.entry.isMakers),
+  duration: (a, b, ordering) => ascending(durationStep(a, ordering), durationStep(b, ordering)),
+  firstToken: (a, b, ordering) =>
+    ascending(stepOr(speedOf(a, ordering).firstTokenMs), stepOr(speedOf(b, ordering).firstTokenMs)),
+  throughput: (a, b, ordering) =>
+    ascending(
+      -stepOr(speedOf(a, ordering).tokensPerSecond, -1),
+      -stepOr(speedOf(b, ordering).tokensPerSecond, -1),
+    ),
+} satisfies Readonly<Record<string, Comparison>>
+
+/** The order of one target's endpoints: the weightiest criterion first. The last key of all is the endpoint's id. */
+type Criteria = readonly Comparison[]
+
+const BY_SORT: Readonly<Record<NonNullable<RouteRequest['sort']>, Criteria>> = {
+  price: [BY.price, BY.maker, BY.duration],
+  throughput: [BY.throughput, BY.price, BY.maker],
+  latency: [BY.firstToken, BY.price, BY.maker],
+}
+
+/** How endpoints of what a caller named are ordered, where he does not say `provider.sort`. */
+export const CRITERIA = {
+  models: [BY.priority, BY.share, BY.price, BY.maker, BY.duration],
+  tier: [BY.price, BY.maker, BY.duration],
+  cheapest: [BY.price, BY.maker, BY.duration],
+  fast: [BY.duration, BY.price, BY.maker],
+  best: [BY.quality, BY.price, BY.maker, BY.duration],
+  auto: [BY.pool, BY.price, BY.maker, BY.duration],
+} as const satisfies Readonly<Record<string, Criteria>>
+
+/** `provider.sort` takes the place of price, speed and what the operator prefers; what else an order begins with stays. */
+export function criteriaFor(by: keyof typeof CRITERIA, sort: RouteRequest['sort']): Criteria {
+  if (sort === undefined) return CRITERIA[by]
+  const kept = (CRITERIA[by] as Criteria).filter((compare) => compare === BY.pool || compare === BY.quality)
+  return [...kept, ...BY_SORT[sort]]
+}
+
 /**
  * Endpoints of one target in the order in which they are tried: the caller's providers first, in his order; then the
  * criteria; then the id.
@@ -91,12 +100,11 @@ export function ordered(
   ordering: Ordering,
 ): readonly PlanEntry[] {
   if (entries.length < 2) return entries
-  const comparisons = criteria.map((criterion) => COMPARISONS[criterion])
   return entries
     .map((entry) => rankedOf(entry, autoRule, ordering))
     .sort((a, b) => {
       if (a.preference !== b.preference) return a.preference - b.preference
-      for (const compare of comparisons) {
+      for (const compare of criteria) {
         const difference = compare(a, b, ordering)
         if (difference !== 0) return difference
       }
@@ -113,26 +121,6 @@ function rankedOf(entry: PlanEntry, autoRule: AutoRule | undefined, { route, tok
     pool: autoRule && !entry.tiers.some((tier) => autoRule.prefers.includes(tier)) ? 1 : 0,
     price: priceOf(entry.sellPrices, tokens, endpoint.contextTokens),
   }
-}
-
-type Comparison = (a: Ranked, b: Ranked, ordering: Ordering) => number
-
-const COMPARISONS: Readonly<Record<Criterion, Comparison>> = {
-  priority: (a, b, { preferences }) => priorityOf(b, preferences) - priorityOf(a, preferences),
-  share: (a, b, ordering) => ascending(-shareOf(a, ordering), -shareOf(b, ordering)),
-  pool: (a, b) => a.pool - b.pool,
-  quality: (a, b) => a.entry.qualityRank - b.entry.qualityRank,
-  price: (a, b) => (a.price < b.price ? -1 : a.price > b.price ? 1 : 0),
-  /** A model's own maker comes before others who sell it at the same price. */
-  maker: (a, b) => Number(b.entry.isMakers) - Number(a.entry.isMakers),
-  duration: (a, b, ordering) => ascending(durationStep(a, ordering), durationStep(b, ordering)),
-  first_token: (a, b, ordering) =>
-    ascending(stepOr(speedOf(a, ordering).firstTokenMs), stepOr(speedOf(b, ordering).firstTokenMs)),
-  throughput: (a, b, ordering) =>
-    ascending(
-      -stepOr(speedOf(a, ordering).tokensPerSecond, -1),
-      -stepOr(speedOf(b, ordering).tokensPerSecond, -1),
-    ),
 }
 
 function priorityOf({ entry }: Ranked, preferences: PlanState['preferences']): number {

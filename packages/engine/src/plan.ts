@@ -171,7 +171,12 @@ function worthTrying(ranked: ReadonlySet<PlanEntry>, best: ReadonlySet<PlanEntry
     if (places.size === ATTEMPTS_MAX) break
     places.add(entry)
   }
-  return new Set([...ranked].filter((entry) => places.has(entry)))
+  const tried = new Set<PlanEntry>()
+  for (const entry of ranked) {
+    if (tried.size === places.size) break
+    if (places.has(entry)) tried.add(entry)
+  }
+  return tried
 }
 
 function candidateAt({ endpoint, sellPrices }: PlanEntry, { shape, inputTokensMax }: PlanInput): Candidate {
