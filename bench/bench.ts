@@ -72,7 +72,6 @@ function openBench(rounds: number, isQuick: boolean): Bench {
   if (process.platform !== 'linux')
     throw new UsageError('The bench reads CPU time from /proc: it needs Linux.')
   const cores = chooseCores()
-  pin(process.pid, cores?.rest)
   const nginx = spawnSync('nginx', ['-v']).status === 0 ? 'nginx' : undefined
   const nginxSubject =
     nginx === undefined
@@ -103,6 +102,7 @@ async function main(words: readonly string[]): Promise<void> {
   const results: Record<string, Recorded> = {}
   for (const part of parts) {
     bench.tell(`== ${part.name}`)
+    if (bench.cores) pin(process.pid, part.usesAllCores ? 'all' : bench.cores.rest)
     const date = new Date().toISOString().slice(0, 10)
     const pinning = bench.cores ? '' : ', nothing pinned'
     results[part.name] = {

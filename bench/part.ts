@@ -34,5 +34,7 @@ export interface PartResult {
 export interface Part {
   readonly name: string
   readonly meaning: string
+  /** Whether nothing of it is pinned to a core. Otherwise the bench, and what it starts, has one of its own. */
+  readonly usesAllCores?: boolean
   run(bench: Bench): Promise<PartResult>
 }

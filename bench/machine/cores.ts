@@ -15,8 +15,10 @@ export function chooseCores(): Cores | undefined {
 }
 
 /** Moves a process with all its threads; what it starts from then on goes along. */
-export function pin(pid: number, core: number | undefined): void {
-  if (core !== undefined) spawnSync('taskset', ['-acp', String(core), String(pid)])
+export function pin(pid: number, core: number | 'all' | undefined): void {
+  if (core === undefined) return
+  const list = core === 'all' ? `0-${cpus().length - 1}` : String(core)
+  spawnSync('taskset', ['-acp', list, String(pid)])
 }
 
 /** The machine in one line. */

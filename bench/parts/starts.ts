@@ -21,6 +21,7 @@ interface Starts {
 export const starts: Part = {
   name: 'starts',
   meaning: 'npm start to the first answered call, first and later, and idle memory',
+  usesAllCores: true,
   async run(bench) {
     const found: Starts[] = []
     for (let round = 0; round < bench.rounds; round++) {

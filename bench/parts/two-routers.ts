@@ -11,6 +11,7 @@ const CONNECTIONS = 256
 export const twoRouters: Part = {
   name: 'two-routers',
   meaning: 'settled calls/s of one and of two routers on one database, with all cores for all',
+  usesAllCores: true,
   async run(bench) {
     const mock = await startInstantMock({ ...bench, cores: undefined })
     try {
