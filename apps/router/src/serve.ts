@@ -210,7 +210,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     }
     const ports = await openPorts({ settings, bounds, routes, observer: metrics.http, log, seams })
     closers.push(() => ports.close())
-    const { server, adminUrl } = ports
+    const { adminUrl } = ports
     url = ports.url
     // A start that is refused says one sentence and nothing else, so this waits until it has been made.
     if (fit.isLowered) tellOfFewFiles(fit, log)
@@ -224,7 +224,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
         meshNow.change(conditions())
       },
       async stop(booksPatienceMs) {
-        const closed = server.close()
+        const closed = ports.close()
         if (!(await liveCalls.drained(changed.settings.policy.shutdown.drainMs))) {
           liveCalls.abortAll()
           // Without providers every attempt ends, so every call comes to its settlement.
@@ -232,7 +232,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
           await liveCalls.drained(LAST_CALLS_MS)
         }
         // Whoever reads slowly, or has asked half a question, is not waited for.
-        const impatience = setTimeout(() => server.server.closeAllConnections(), LAST_BYTES_MS)
+        const impatience = setTimeout(() => ports.closeAllConnections(), LAST_BYTES_MS)
         await closed
         clearTimeout(impatience)
         if (booksPatienceMs === undefined) await books.drain()

@@ -467,6 +467,7 @@ test('a router that lost its connection forgets everything and checks its runnin
     },
     log: { error() {}, warn() {}, info() {}, debug() {} },
     reconnectMs: 5,
+    heartbeatMs: 60_000,
   })
   try {
     const { pool } = mesh.database
@@ -490,7 +491,7 @@ test('a router that lost its connection forgets everything and checks its runnin
 
 test('a router that stops while it connects anew for notices of changes stops', {
   timeout: 20_000,
-}, async () => {
+}, async (t) => {
   const database = mesh.openDatabase()
   const connectsAnew = Promise.withResolvers<void>()
   const mayConnect = Promise.withResolvers<void>()
@@ -510,6 +511,11 @@ test('a router that stops while it connects anew for notices of changes stops', 
     liveCalls: { keyIds: [], abortKeys() {} },
     log: { error() {}, warn() {}, info() {}, debug() {} },
     reconnectMs: 5,
+    heartbeatMs: 60_000,
+  })
+  t.after(() => {
+    mayConnect.resolve()
+    void listener.close()
   })
   await endListeners()
   await connectsAnew.promise
@@ -586,6 +592,7 @@ async function waitingForLocks(): Promise<number | null> {
   return rowCount
 }
 
+/** Those whose last statement that was: heartbeats come later. */
 async function endListeners(): Promise<void> {
   await mesh.database.pool.query(
     "select pg_terminate_backend(pid) from pg_stat_activity where query ilike 'listen %' and datname = current_database()",

@@ -33,8 +33,6 @@ import { startWayTo, type WayToDatabase } from './support/way-to-database.ts'
 
 /** What a caller waits for the books; what it waits at most in all is some of these. */
 const SHORT_WAIT_MS = 700
-/** Between two calls of a crowd that does not come at once. */
-const ARRIVAL_MS = 100
 const CREDIT_NANO = 10_000_000_000n
 /** By then everything that is refused has been, on a busy machine too: some waits one after the other. */
 const REFUSAL_MS = 8_000
@@ -254,15 +252,15 @@ test('a slow database makes calls slow and batches large, and fails none', async
   const { mesh, way } = stage
   const account = await mesh.account()
   assert.equal(await serves(stage, account), true)
-  for (const [backMs, count] of [
-    [1_900, 30],
-    [300, 60],
+  for (const [backMs, count, apartMs] of [
+    // All at once they would share a statement or two, and one connection would do.
+    [1_900, 30, 100],
+    [300, 60, 0],
   ] as const) {
     way.delay(0, backMs)
     const answers = await Promise.all(
       Array.from({ length: count }, async (_, index) => {
-        // All at once they would share a statement or two, and one connection would do.
-        await pause(index * ARRIVAL_MS)
+        await pause(index * apartMs)
         const body = chat('tokens=10', { stream: index % 2 === 0 })
         return await send(mesh, account.key, body, { 'idempotency-key': `${backMs}-${index}` })
       }),

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { test } from 'node:test'
@@ -78,6 +79,20 @@ test('the format is the one that the scraper likes best', async (t) => {
     assert.equal(shown.sum('mesh_calls_total'), 1)
     assert.equal(shown.sum('mesh_call_duration_seconds_count'), 1)
   }
+})
+
+test('half a request on the port of operators keeps no router from stopping', {
+  timeout: 60_000,
+}, async () => {
+  const mesh = await startTestRouter({ environment: { MESH_ADMIN_PORT: '0' } })
+  const { port } = new URL(mesh.router.adminUrl ?? '')
+  const socket = connect(Number(port), '127.0.0.1')
+  socket.on('error', () => undefined)
+  const head = 'GET /healthz HTTP/1.1\r\nhost: x\r\n'
+  // The answer to the first says that half of the second has come too.
+  socket.write(`${head}\r\n${head}`)
+  await once(socket, 'data')
+  await mesh.stop()
 })
 
 test('with a port of their own operators come there, and nowhere else', async (t) => {

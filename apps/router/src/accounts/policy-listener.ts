@@ -120,11 +120,10 @@ async function listenOnce(
   }, heartbeatMs)
   try {
     const began = client.query(`listen ${POLICY_CHANNEL}`).then(() => catchUp(options))
-    const onBegan = (): void => {
-      heard.isConnected = true
-      onListening()
-    }
-    await Promise.all([began.then(onBegan), lost])
+    await Promise.race([began, lost])
+    heard.isConnected = true
+    onListening()
+    await lost
   } finally {
     heard.isConnected = false
     clearInterval(heartbeat)

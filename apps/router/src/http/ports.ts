@@ -4,7 +4,7 @@ import type { Settings } from '../settings.ts'
 import type { HttpObserver } from './http-observer.ts'
 import { listenAt } from './listen.ts'
 import { type RoutesOptions, registerAdminRoutes, registerRoutes } from './routes.ts'
-import { createServer, type HttpBounds, type Server } from './server.ts'
+import { createServer, type HttpBounds } from './server.ts'
 
 export interface PortsOptions {
   readonly settings: Pick<Settings, 'port' | 'host' | 'adminPort' | 'adminHost'>
@@ -18,11 +18,13 @@ export interface PortsOptions {
 /** The ports of one process. */
 export interface Ports {
   /** The one that callers use. */
-  readonly server: Server
   readonly url: string
   /** The operators' own, where one is set. */
   readonly adminUrl?: string
+  /** Takes no more connections; resolves when those that have a request, or a part of one, have ended. */
   close(): Promise<void>
+  /** Ends those too. */
+  closeAllConnections(): void
 }
 
 /**
@@ -37,6 +39,9 @@ export async function openPorts(options: PortsOptions): Promise<Ports> {
   const close = async (): Promise<void> => {
     await Promise.all([server.close(), adminServer?.close()])
   }
+  const closeAllConnections = (): void => {
+    for (const each of [server, adminServer]) each?.server.closeAllConnections()
+  }
   const hasAdminPort = adminServer !== undefined
   registerRoutes(server, { ...routes, hasAdminPort })
   if (adminServer) registerAdminRoutes(adminServer, { ...routes, hasAdminPort })
@@ -50,7 +55,7 @@ export async function openPorts(options: PortsOptions): Promise<Ports> {
         hostSetting: 'MESH_ADMIN_HOST',
       }))
     const url = await listenAt(server, { port, host, portSetting: 'PORT', hostSetting: 'HOST' })
-    return { server, url, ...(adminUrl === undefined ? {} : { adminUrl }), close }
+    return { url, ...(adminUrl === undefined ? {} : { adminUrl }), close, closeAllConnections }
   } catch (error) {
     await close()
     throw error
